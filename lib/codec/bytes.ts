@@ -1,0 +1,156 @@
+/**
+ * Reading and writing bytes, big endian, with bounds checked before anything is sliced.
+ *
+ * The reader never copies: what it hands out are views. A value that does not fit throws `PeerError`, and so does a
+ * byte left over, since two readers that disagree about the end of a message are a hole in the protocol.
+ */
+import { assert, PeerError } from "../errors.ts";
+
+const TWO_32 = 2 ** 32;
+
+export class Reader {
+  private offset = 0;
+  private readonly view: DataView;
+
+  constructor(private readonly bytes: Uint8Array) {
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get remaining(): number {
+    return this.bytes.length - this.offset;
+  }
+
+  u8(): number {
+    return this.view.getUint8(this.advance(1));
+  }
+
+  u16(): number {
+    return this.view.getUint16(this.advance(2));
+  }
+
+  u32(): number {
+    return this.view.getUint32(this.advance(4));
+  }
+
+  /** An unsigned 64-bit integer that must be exact in a double. */
+  u64(): number {
+    const offset = this.advance(8);
+    const high = this.view.getUint32(offset);
+    if (high >= 2 ** 21) throw new PeerError("malformed", "a number is too large");
+    return high * TWO_32 + this.view.getUint32(offset + 4);
+  }
+
+  /** A view of the next `length` bytes. */
+  take(length: number): Uint8Array {
+    const offset = this.advance(length);
+    return this.bytes.subarray(offset, offset + length);
+  }
+
+  /** The next `length` bytes in hex digits. */
+  hex(length: number): string {
+    return hexOf(this.take(length));
+  }
+
+  /** UTF-8 behind a length of one byte; broken sequences become U+FFFD. */
+  text(maxBytes: number): string {
+    const length = this.u8();
+    if (length > maxBytes) throw new PeerError("too_large", "a name or host is too long");
+    return utf8Of(this.take(length));
+  }
+
+  rest(): Uint8Array {
+    return this.take(this.remaining);
+  }
+
+  end(): void {
+    if (this.remaining !== 0) throw new PeerError("malformed", "bytes left over");
+  }
+
+  private advance(length: number): number {
+    const offset = this.offset;
+    if (length > this.bytes.length - offset) throw new PeerError("malformed", "a message is cut short");
+    this.offset = offset + length;
+    return offset;
+  }
+}
+
+export class Writer {
+  private bytes: Buffer;
+  private offset = 0;
+
+  constructor(sizeHint = 256) {
+    this.bytes = Buffer.allocUnsafe(sizeHint);
+  }
+
+  u8(value: number): this {
+    this.bytes.writeUInt8(value, this.grow(1));
+    return this;
+  }
+
+  u16(value: number): this {
+    this.bytes.writeUInt16BE(value, this.grow(2));
+    return this;
+  }
+
+  u32(value: number): this {
+    this.bytes.writeUInt32BE(value, this.grow(4));
+    return this;
+  }
+
+  u64(value: number): this {
+    assert(Number.isSafeInteger(value) && value >= 0, "a u64 is exact");
+    const offset = this.grow(8);
+    this.bytes.writeUInt32BE(Math.floor(value / TWO_32), offset);
+    this.bytes.writeUInt32BE(value % TWO_32, offset + 4);
+    return this;
+  }
+
+  raw(value: Uint8Array): this {
+    this.bytes.set(value, this.grow(value.length));
+    return this;
+  }
+
+  hex(value: string): this {
+    return this.raw(Buffer.from(value, "hex"));
+  }
+
+  text(value: string): this {
+    const encoded = Buffer.from(value);
+    assert(encoded.length <= 255, "a short text fits one byte of length");
+    return this.u8(encoded.length).raw(encoded);
+  }
+
+  /** Overwrites four bytes that were written before, for a length known only at the end. */
+  patchU32(offset: number, value: number): this {
+    assert(offset + 4 <= this.offset, "a patch is inside");
+    this.bytes.writeUInt32BE(value, offset);
+    return this;
+  }
+
+  get length(): number {
+    return this.offset;
+  }
+
+  finish(): Uint8Array {
+    return this.bytes.subarray(0, this.offset);
+  }
+
+  private grow(length: number): number {
+    const offset = this.offset;
+    this.offset = offset + length;
+    if (this.offset > this.bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.offset, this.bytes.length * 2));
+      larger.set(this.bytes.subarray(0, offset));
+      this.bytes = larger;
+    }
+    return offset;
+  }
+}
+
+export function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+}
+
+export function utf8Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+}

@@ -1,0 +1,173 @@
+/**
+ * Posts: what spreads through a room. Numbered from 0 in their session, signed once, relayed verbatim.
+ *
+ * Invariant: `post.bytes` is what was signed (after a prefix, see `signedBytes`) plus the signature; the other fields are
+ * read from it and nothing is ever encoded a second time. PROTOCOL.md, "Posts".
+ */
+import { assert, PeerError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import { hexOf, Reader, utf8Of, Writer } from "./bytes.ts";
+
+/** `Bun.hash` of a public key, 16 hex digits. A table key, never an authority. */
+export type MemberId = string;
+
+/** What a post is. Kinds that a node does not know are relayed and not shown. */
+export const PostKind = { text: 1, add: 2, remove: 3, direct: 4, lost: 5 } as const;
+
+export interface Post {
+  readonly author: MemberId;
+  /** Start of the author's run, ms since the epoch. */
+  readonly session: number;
+  /** 0, 1, 2 … without gaps; 0 is always an `add`. */
+  readonly seq: number;
+  /** Hybrid logical clock, µs since the epoch (see room/clock.ts). */
+  readonly clock: number;
+  readonly kind: number;
+  readonly body: Uint8Array;
+  readonly signature: Uint8Array;
+  /** Header, body and signature as they travel. */
+  readonly bytes: Uint8Array;
+}
+
+/** A place a node listens: a host name or IP address, and a TCP port. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The body of an `add`: who a member is and where it can be reached. A later `add` may carry another name. */
+export interface Introduction {
+  readonly name: string;
+  /** Ed25519, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** X25519, 32 bytes: for direct messages to this member. */
+  readonly sealKey: Uint8Array;
+  readonly port: number;
+  /** Hosts to try with `port`, best first; may be empty. */
+  readonly hosts: readonly string[];
+}
+
+/** One member that a `lost` post reports: gone, as far as seen when its session stood at `head`. */
+export interface Loss {
+  readonly member: MemberId;
+  readonly session: number;
+  readonly head: number;
+}
+
+export const POST_HEADER_BYTES = 8 + 8 + 4 + 8 + 1;
+export const SIGNATURE_BYTES = 64;
+export const KEY_BYTES = 32;
+/** A room is a random 128-bit number, in hex digits. */
+export type RoomId = string;
+export const ROOM_BYTES = 16;
+
+const SIGNING_LABEL = Buffer.from("p2pchat post v1\0");
+
+/** The table key of a public key. */
+export function memberIdOf(publicKey: Uint8Array): MemberId {
+  return hash64(publicKey, 0);
+}
+
+/** The id of the nth text in a post: what people and scripts see, 16 hex digits. */
+export function textIdOf(post: Post, index: number): string {
+  // The signature stands for all that was signed, and is 64 bytes whatever the post holds.
+  return hash64(post.signature, index);
+}
+
+function hash64(bytes: Uint8Array, seed: number): string {
+  return Bun.hash.wyhash(bytes, BigInt(seed)).toString(16).padStart(16, "0");
+}
+
+/** What an author signs: a label, the room, and the post without its signature. */
+export function signedBytes(room: RoomId, unsigned: Uint8Array): Uint8Array {
+  return Buffer.concat([SIGNING_LABEL, Buffer.from(room, "hex"), unsigned]);
+}
+
+/** Makes and signs a post. `sign` gets `signedBytes` and returns 64 bytes. */
+export function sealPost(
+  room: RoomId,
+  head: Omit<Post, "signature" | "bytes">,
+  sign: (bytes: Uint8Array) => Uint8Array,
+): Post {
+  assert(head.body.length <= limits.bodyMaxBytes, "a body fits");
+  const unsigned = new Writer(POST_HEADER_BYTES + head.body.length + SIGNATURE_BYTES)
+    .hex(head.author)
+    .u64(head.session)
+    .u32(head.seq)
+    .u64(head.clock)
+    .u8(head.kind)
+    .raw(head.body);
+  const signature = sign(signedBytes(room, unsigned.finish()));
+  return { ...head, signature, bytes: unsigned.raw(signature).finish() };
+}
+
+/** Reads a post. Throws `PeerError`; says nothing about the signature. Views into `bytes`, which must not change. */
+export function decodePost(bytes: Uint8Array): Post {
+  if (bytes.length > POST_HEADER_BYTES + limits.bodyMaxBytes + SIGNATURE_BYTES)
+    throw new PeerError("too_large", "a post is too long");
+  const reader = new Reader(bytes);
+  const author = reader.hex(8);
+  const session = reader.u64();
+  const seq = reader.u32();
+  const clock = reader.u64();
+  const kind = reader.u8();
+  if (reader.remaining < SIGNATURE_BYTES) throw new PeerError("malformed", "a post is cut short");
+  const body = reader.take(reader.remaining - SIGNATURE_BYTES);
+  return { author, session, seq, clock, kind, body, signature: reader.rest(), bytes };
+}
+
+/** The part of a post that was signed, to be checked with `signedBytes`. */
+export function unsignedPart(post: Post): Uint8Array {
+  return post.bytes.subarray(0, post.bytes.length - SIGNATURE_BYTES);
+}
+
+/** The body of a `text` post: one or more texts, UTF-8, one NUL between two. */
+export function encodeTexts(texts: readonly string[]): Uint8Array {
+  return Buffer.from(texts.join("\0"));
+}
+
+/** One decode and one split for the whole post, however many lines it holds. */
+export function decodeTexts(body: Uint8Array): string[] {
+  return utf8Of(body).split("\0");
+}
+
+export function encodeIntroduction(introduction: Introduction): Uint8Array {
+  const writer = new Writer()
+    .text(introduction.name)
+    .raw(introduction.publicKey)
+    .raw(introduction.sealKey)
+    .u16(introduction.port)
+    .u8(introduction.hosts.length);
+  for (const host of introduction.hosts) writer.text(host);
+  return writer.finish();
+}
+
+export function decodeIntroduction(body: Uint8Array): Introduction {
+  const reader = new Reader(body);
+  const name = reader.text(limits.nameMaxBytes);
+  const publicKey = reader.take(KEY_BYTES);
+  const sealKey = reader.take(KEY_BYTES);
+  const port = reader.u16();
+  const count = reader.u8();
+  if (count > limits.addressesMax) throw new PeerError("too_large", "too many addresses");
+  const hosts = Array.from({ length: count }, () => reader.text(limits.hostMaxBytes));
+  reader.end();
+  return { name, publicKey, sealKey, port, hosts };
+}
+
+export function encodeLosses(losses: readonly Loss[]): Uint8Array {
+  const writer = new Writer(2 + losses.length * 20).u16(losses.length);
+  for (const loss of losses) writer.hex(loss.member).u64(loss.session).u32(loss.head);
+  return writer.finish();
+}
+
+export function decodeLosses(body: Uint8Array): Loss[] {
+  const reader = new Reader(body);
+  const losses = Array.from({ length: reader.u16() }, () => ({
+    member: hexOf(reader.take(8)),
+    session: reader.u64(),
+    head: reader.u32(),
+  }));
+  reader.end();
+  return losses;
+}

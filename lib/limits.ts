@@ -1,0 +1,121 @@
+/**
+ * Every cap and every timeout, with its unit in its name and its reason beside it.
+ *
+ * A queue, map or frame without a line here is a bug (TigerBeetle's TIGER_STYLE: "put a limit on everything"). What the
+ * limits owe each other is asserted below, so that changing one cannot silently break another.
+ */
+import { assert } from "./errors.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export const limits = {
+  // Names and texts.
+  /** A name fits a prompt and a 40-column screen. */
+  nameMaxCharacters: 32,
+  /** 32 characters of four UTF-8 bytes each. */
+  nameMaxBytes: 128,
+  /** A text, and the body of any post. The seed's 2,048 was too short for a pasted stack trace. */
+  bodyMaxBytes: 64 * KiB,
+
+  // Frames.
+  /** The largest frame: a post with a full body and its header. */
+  frameMaxBytes: 64 * KiB + 512,
+  /** Before a peer is authenticated nothing larger than a hello is needed. */
+  handshakeFrameMaxBytes: 1 * KiB,
+  /** Addresses that one member announces, or one refusal offers. */
+  addressesMax: 8,
+  /** A host name is at most 253 characters (RFC 1035); an IPv6 address with a zone fits. */
+  hostMaxBytes: 255,
+
+  // Links.
+  /** Up to this many links everybody is linked to everybody; above it a random mesh. */
+  fullMeshLinksMax: 32,
+  /** The mesh a larger room keeps: below the low mark a node dials, above the high mark it lets go. */
+  meshLinksLow: 6,
+  meshLinksTarget: 8,
+  meshLinksHigh: 12,
+  /** Links a node accepts before it refuses politely with other addresses. */
+  linksMax: 48,
+  /** Connections that have not shown who they are. */
+  handshakesMax: 256,
+  /** The same from one address, so that one machine cannot fill all of them. */
+  handshakesPerAddressMax: 32,
+  /** A connection that says nothing at all. */
+  firstByteTimeoutMs: 4_000,
+  /** TLS and hello and welcome together. "Nobody there" must be said within 10 s. */
+  handshakeTimeoutMs: 8_000,
+  /** One address of a peer; the next is tried after that. */
+  connectTimeoutMs: 4_000,
+  /** What waits for a slow reader, in bytes, before the core stops pushing to it. */
+  linkCreditBytes: 1 * MiB,
+  /** What may wait all the same (answers, control frames) before the link is given up. */
+  linkQueueMaxBytes: 8 * MiB,
+  /** A reader that takes nothing for so long while data waits is gone. */
+  linkStuckTimeoutMs: 30_000,
+  /** A link that was silent for so long is pinged … */
+  pingIdleMs: 5_000,
+  /** … and given up when it stays silent. Lost members are told of within 15 s. */
+  linkSilenceTimeoutMs: 11_000,
+
+  // Dialling.
+  dialBackoffMinMs: 500,
+  dialBackoffMaxMs: 30_000,
+  /** Everybody who hears of a newcomer would dial it; the newcomer goes first. */
+  dialYieldMs: 1_500,
+  /** One remembered member is tried so often, so that a split room meets again. */
+  probeIntervalMs: 30_000,
+  /** Members remembered for that. */
+  rememberedMembersMax: 1_024,
+
+  // Presence.
+  /** Whoever misses a member waits a random while before saying so: one voice is enough. */
+  lostPauseMinMs: 500,
+  lostPauseMaxMs: 2_500,
+
+  // Spreading.
+  /** Heads that changed are told to lazy links so often. */
+  haveIntervalMs: 1_000,
+  /** One random neighbour is compared with in full so often. */
+  compareIntervalMs: 20_000,
+  /** A hole is asked for after this many round trips of the link that told of it … */
+  graftDelayRoundTrips: 2,
+  /** … but not sooner, since timers are no finer. */
+  graftDelayMinMs: 20,
+  /** Entries in one `have` or `want`. */
+  digestEntriesMax: 2_048,
+  /** A round trip nobody has measured yet. */
+  roundTripGuessMs: 100,
+  /** The first comparison with the room ends here whatever is missing. */
+  syncTimeoutMs: 5_000,
+
+  // Memory.
+  /** Members and sessions known at once. */
+  membersMax: 8_192,
+  sessionsMax: 16_384,
+  /** Sessions of one member that are kept: restarts in a row. */
+  sessionsPerMemberMax: 64,
+  /** Posts kept for late joiners, over all sessions. */
+  logMaxPosts: 50_000,
+  logMaxBytes: 64 * MiB,
+  /** What arrived ahead of a hole, per session. */
+  aheadMaxPosts: 256,
+  aheadMaxBytes: 1 * MiB,
+
+  // Time.
+  /** A peer's clock may run ahead of ours by so much before we stop following it. */
+  clockAheadMaxMs: 60_000,
+
+  // Leaving.
+  /** Saying goodbye to slow peers: as long as they make progress, but not longer than this without. */
+  leaveTimeoutMs: 5_000,
+} as const;
+
+assert(limits.frameMaxBytes > limits.bodyMaxBytes + 29 + 64, "a full post fits a frame");
+assert(limits.meshLinksLow <= limits.meshLinksTarget && limits.meshLinksTarget <= limits.meshLinksHigh, "mesh marks");
+assert(limits.fullMeshLinksMax < limits.linksMax, "a full mesh leaves room for newcomers");
+assert(limits.digestEntriesMax * 24 + 5 <= limits.frameMaxBytes, "a digest fits a frame");
+assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");
+assert(limits.pingIdleMs * 2 <= limits.linkSilenceTimeoutMs, "a ping has time to be answered");
+assert(limits.linkSilenceTimeoutMs + limits.lostPauseMaxMs < 15_000, "a lost member is told of within 15 s");
+assert(limits.handshakeTimeoutMs < 10_000, "an unreachable host is told of within 10 s");

@@ -1,0 +1,73 @@
+/**
+ * What goes into the core and what comes out: plain values, no behaviour.
+ *
+ * `RoomNode.handle(event, now)` takes one `RoomEvent` and returns the `Effect`s to perform, in order. The outside
+ * (chat.ts on sockets, test/sim on a virtual clock) performs them; the core never does.
+ */
+import type { ByeReason, Message, RefusalReason } from "../codec/message.ts";
+import type { Address, MemberId, Post, RoomId } from "../codec/post.ts";
+
+/** One connection, from the first byte to the last. Numbers are given by the outside and never used twice. */
+export type LinkId = number;
+
+/** Who is at the other end of a link, as the handshake proved it. */
+export interface PeerInfo {
+  readonly member: MemberId;
+  readonly publicKey: Uint8Array;
+  readonly session: number;
+  readonly name: string;
+  /** The host it was seen to come from, or was dialled at. */
+  readonly host: string;
+}
+
+export interface RefusalInfo {
+  readonly reason: RefusalReason;
+  readonly suggestion: string;
+  readonly addresses: readonly Address[];
+}
+
+export type RoomEvent =
+  /** A dialler has proved who it is and asks to be let in. Answered with `admit` or `refuse`. */
+  | { readonly type: "knock"; readonly link: LinkId; readonly peer: PeerInfo }
+  /** Both ends are proved and let in: messages may flow. */
+  | { readonly type: "up"; readonly link: LinkId; readonly peer: PeerInfo; readonly dialled: boolean }
+  /** The link is gone, whoever ended it. */
+  | { readonly type: "down"; readonly link: LinkId }
+  | { readonly type: "message"; readonly link: LinkId; readonly message: Message }
+  /** What was sent on this link has left for the kernel: there is room again. */
+  | { readonly type: "drained"; readonly link: LinkId }
+  | { readonly type: "dialFailed"; readonly link: LinkId; readonly refusal?: RefusalInfo }
+  /** The time asked for with `wake` has come. Early or late ones do no harm. */
+  | { readonly type: "tick" }
+  /** Posts of this room from the store, before the first link. Not told, not checked again. */
+  | { readonly type: "restore"; readonly posts: readonly Post[] }
+  | { readonly type: "say"; readonly texts: readonly string[] }
+  | { readonly type: "rename"; readonly name: string }
+  | { readonly type: "leave" };
+
+export type Effect =
+  | { readonly type: "send"; readonly links: readonly LinkId[]; readonly frame: Uint8Array }
+  | { readonly type: "admit"; readonly link: LinkId }
+  | { readonly type: "refuse"; readonly link: LinkId; readonly refusal: RefusalInfo }
+  /** Flush, then close. */
+  | { readonly type: "close"; readonly link: LinkId; readonly reason: ByeReason }
+  /** Try these addresses in order; `expect` says who must answer. The link id is the core's choice, see `dialIds`. */
+  | { readonly type: "dial"; readonly link: LinkId; readonly addresses: readonly Address[]; readonly expect: MemberId }
+  | { readonly type: "persist"; readonly post: Post }
+  | { readonly type: "tell"; readonly news: News };
+
+/** What the user is to know. Names are resolved when it is shown. */
+export type News =
+  | { readonly type: "joined"; readonly member: MemberId; readonly present: boolean }
+  | { readonly type: "left"; readonly member: MemberId; readonly name: string; readonly reason: "quit" | "lost" }
+  | { readonly type: "renamed"; readonly member: MemberId; readonly from: string; readonly to: string }
+  | { readonly type: "said"; readonly post: Post; readonly history: boolean }
+  /** Every link is gone though members are there; and: there is one again. */
+  | { readonly type: "isolated" }
+  | { readonly type: "linked" }
+  /** The author signed two different posts with one number. */
+  | { readonly type: "equivocated"; readonly member: MemberId }
+  /** The comparison with the room is complete. */
+  | { readonly type: "synced"; readonly room: RoomId }
+  /** Goodbye is said everywhere. */
+  | { readonly type: "left_room" };
