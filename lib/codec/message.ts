@@ -50,6 +50,28 @@ export const Refusal = {
 } as const;
 export type RefusalReason = keyof typeof Refusal;
 
+/** One connection, from the first byte to the last. Even numbers were dialled, odd ones accepted; none is used twice. */
+export type LinkId = number;
+
+/** Who is at the other end of a link, as the handshake proved it. */
+export interface PeerInfo {
+  readonly member: MemberId;
+  readonly publicKey: Uint8Array;
+  readonly session: number;
+  readonly name: string;
+  /** The host it was seen to come from, or was dialled at. */
+  readonly host: string;
+}
+
+/** A `refuse` message without its type. */
+export interface RefusalInfo {
+  readonly reason: RefusalReason;
+  /** A free name, with `name_taken`. */
+  readonly suggestion: string;
+  /** Others to try, with `full`. */
+  readonly addresses: readonly Address[];
+}
+
 /** What a node holds of one session: everything from `floor` to `head` (and post 0). */
 export interface HaveEntry {
   readonly author: MemberId;
@@ -76,16 +98,9 @@ export interface StreamKey {
 export type Message =
   | { readonly type: "hello"; readonly credentials: Credentials }
   | { readonly type: "welcome"; readonly credentials: Credentials }
-  | {
-      readonly type: "refuse";
-      readonly reason: RefusalReason;
-      /** A free name, with `name_taken`. */
-      readonly suggestion: string;
-      /** Others to try, with `full`. */
-      readonly addresses: readonly Address[];
-    }
+  | ({ readonly type: "refuse" } & RefusalInfo)
   | { readonly type: "post"; readonly post: Post }
-  /** `digest` is the hash of all a node holds; `entries` what it holds, `last` at the end of the whole list. */
+  /** The hash of all that a node holds; an equal one needs no list. */
   | { readonly type: "compare"; readonly digest: Uint8Array }
   | { readonly type: "have"; readonly scope: HaveScope; readonly entries: readonly HaveEntry[] }
   | { readonly type: "want"; readonly entries: readonly WantEntry[] }

@@ -4,27 +4,8 @@
  * `RoomNode.handle(event, now)` takes one `RoomEvent` and returns the `Effect`s to perform, in order. The outside
  * (chat.ts on sockets, test/sim on a virtual clock) performs them; the core never does.
  */
-import type { ByeReason, Message, RefusalReason } from "../codec/message.ts";
+import type { ByeReason, LinkId, Message, PeerInfo, RefusalInfo } from "../codec/message.ts";
 import type { Address, MemberId, Post, RoomId } from "../codec/post.ts";
-
-/** One connection, from the first byte to the last. Numbers are given by the outside and never used twice. */
-export type LinkId = number;
-
-/** Who is at the other end of a link, as the handshake proved it. */
-export interface PeerInfo {
-  readonly member: MemberId;
-  readonly publicKey: Uint8Array;
-  readonly session: number;
-  readonly name: string;
-  /** The host it was seen to come from, or was dialled at. */
-  readonly host: string;
-}
-
-export interface RefusalInfo {
-  readonly reason: RefusalReason;
-  readonly suggestion: string;
-  readonly addresses: readonly Address[];
-}
 
 export type RoomEvent =
   /** A dialler has proved who it is and asks to be let in. Answered with `admit` or `refuse`. */
@@ -51,7 +32,7 @@ export type Effect =
   | { readonly type: "refuse"; readonly link: LinkId; readonly refusal: RefusalInfo }
   /** Flush, then close. */
   | { readonly type: "close"; readonly link: LinkId; readonly reason: ByeReason }
-  /** Try these addresses in order; `expect` says who must answer. The link id is the core's choice, see `dialIds`. */
+  /** Try these addresses in order; `expect` says who must answer. Link ids of dials are even, of accepted links odd. */
   | { readonly type: "dial"; readonly link: LinkId; readonly addresses: readonly Address[]; readonly expect: MemberId }
   | { readonly type: "persist"; readonly post: Post }
   | { readonly type: "tell"; readonly news: News };
