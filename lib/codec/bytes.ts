@@ -7,6 +7,7 @@
 import { assert, PeerError } from "../errors.ts";
 
 const TWO_32 = 2 ** 32;
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export class Reader {
   private offset = 0;
@@ -51,11 +52,16 @@ export class Reader {
     return hexOf(this.take(length));
   }
 
-  /** UTF-8 behind a length of one byte; broken sequences become U+FFFD. */
+  /** UTF-8 behind a length of one byte. Strict: U+FFFD in place of a broken byte would be longer than what came in. */
   text(maxBytes: number): string {
     const length = this.u8();
     if (length > maxBytes) throw new PeerError("too_large", "a name or host is too long");
-    return utf8Of(this.take(length));
+    const bytes = this.take(length);
+    try {
+      return strictUtf8.decode(bytes);
+    } catch {
+      throw new PeerError("malformed", "a name or host is not UTF-8");
+    }
   }
 
   rest(): Uint8Array {
@@ -151,6 +157,7 @@ export function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }
 
+/** Broken sequences become U+FFFD. */
 export function utf8Of(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }
