@@ -89,17 +89,20 @@ export class Writer {
   }
 
   u8(value: number): this {
-    this.bytes.writeUInt8(value, this.grow(1));
+    const offset = this.grow(1);
+    this.bytes.writeUInt8(value, offset);
     return this;
   }
 
   u16(value: number): this {
-    this.bytes.writeUInt16BE(value, this.grow(2));
+    const offset = this.grow(2);
+    this.bytes.writeUInt16BE(value, offset);
     return this;
   }
 
   u32(value: number): this {
-    this.bytes.writeUInt32BE(value, this.grow(4));
+    const offset = this.grow(4);
+    this.bytes.writeUInt32BE(value, offset);
     return this;
   }
 
@@ -112,7 +115,8 @@ export class Writer {
   }
 
   raw(value: Uint8Array): this {
-    this.bytes.set(value, this.grow(value.length));
+    const offset = this.grow(value.length);
+    this.bytes.set(value, offset);
     return this;
   }
 
@@ -141,6 +145,7 @@ export class Writer {
     return this.bytes.subarray(0, this.offset);
   }
 
+  /** Makes room and returns where it begins. Called before `this.bytes` is read, since it may put another one there. */
   private grow(length: number): number {
     const offset = this.offset;
     this.offset = offset + length;
