@@ -1,0 +1,405 @@
+/**
+ * One link: a TLS socket with frames coming in, a queue going out, the handshake in between and a deadline on each.
+ *
+ * Invariants. Nothing is reported from inside a method of `Link`, only from socket callbacks, timers and microtasks, so
+ * the owner is never entered twice. `ended` comes once, and no knock, message or drain after it. At most one timer runs,
+ * and none on a link that is up and has nothing queued. What is queued leaves in one write per turn of the loop.
+ */
+
+import { FrameBuffer } from "../codec/frame.ts";
+import { type ByeReason, decode, encode, type Message, type PeerInfo, type RefusalInfo } from "../codec/message.ts";
+import type { Address, RoomId } from "../codec/post.ts";
+import { PeerError, unreachable } from "../errors.ts";
+import { limits } from "../limits.ts";
+import type { Handshake } from "./handshake.ts";
+
+/** How long a link waits for what. Tests make them shorter. */
+export interface Deadlines {
+  readonly connectTimeoutMs: number;
+  readonly firstByteTimeoutMs: number;
+  readonly handshakeTimeoutMs: number;
+  readonly linkStuckTimeoutMs: number;
+  readonly leaveTimeoutMs: number;
+  /** After our goodbye the peer has so long to close its end too. */
+  readonly followTimeoutMs: number;
+  /** However steadily a slow peer reads, leaving takes no longer. */
+  readonly flushTimeoutMs: number;
+}
+
+export const DEADLINES: Deadlines = {
+  connectTimeoutMs: limits.connectTimeoutMs,
+  firstByteTimeoutMs: limits.firstByteTimeoutMs,
+  handshakeTimeoutMs: limits.handshakeTimeoutMs,
+  linkStuckTimeoutMs: limits.linkStuckTimeoutMs,
+  leaveTimeoutMs: limits.leaveTimeoutMs,
+  followTimeoutMs: 2_000,
+  flushTimeoutMs: 30_000,
+};
+
+/** Why a link is no more. */
+export type LinkEnd =
+  /** By the peer, by us, or by the network. */
+  | { readonly type: "closed" }
+  /** It never connected: the system's error code. */
+  | { readonly type: "unreached"; readonly code: string }
+  /** It never connected in time. */
+  | { readonly type: "timeout"; readonly afterMs: number }
+  /** It connected, and then nothing came. */
+  | { readonly type: "silent" }
+  | { readonly type: "fault"; readonly fault: PeerError }
+  | { readonly type: "refused"; readonly refusal: RefusalInfo };
+
+export interface LinkEvents {
+  /** Answer with `admit` or `turnAway`. */
+  knock(link: Link, peer: PeerInfo): void;
+  up(link: Link, peer: PeerInfo, room: RoomId): void;
+  message(link: Link, message: Message): void;
+  /** Something was sent, and all of it has gone to the kernel. */
+  drained(link: Link): void;
+  ended(link: Link, end: LinkEnd): void;
+  /** The socket is closed for good; after `ended`. */
+  gone(link: Link): void;
+  /** An error that is our own fault. The link is closed already. */
+  bug(error: unknown): void;
+}
+
+/** Small frames are put together up to this size for one write: four TLS records, and little is copied twice. */
+const WRITE_BYTES = 64 * 1024;
+const EXPORTER_BYTES = 32;
+const NO_CONTEXT = Buffer.alloc(0);
+const TLS_1_3 = 0x0304;
+/** Certificates prove nothing here, so any will do (handshake.ts). */
+const DIAL_TLS: Bun.TLSOptions & { minVersion: number } = { rejectUnauthorized: false, minVersion: TLS_1_3 };
+
+type Phase = "connecting" | "open" | "closing" | "gone";
+
+export class Link {
+  private phase: Phase = "connecting";
+  private socket: Bun.Socket<Link> | undefined;
+  private readonly frames = new FrameBuffer();
+  private queue: Uint8Array[] = [];
+  private queuedBytes = 0;
+  private flushDue = false;
+  private progressAt = 0;
+  private closingSince = 0;
+  private timer: Timer | undefined;
+  private once = false;
+
+  constructor(
+    readonly id: number,
+    /** The host alone decides whom a flood is charged to. */
+    readonly host: string,
+    private readonly handshake: Handshake,
+    private readonly events: LinkEvents,
+    private readonly deadlines: Deadlines,
+    /** By `performance.now()`: the handshake is over by then, or the link is. */
+    private readonly giveUpAt: number,
+  ) {}
+
+  get up(): boolean {
+    return this.phase === "open" && this.handshake.state === "up";
+  }
+
+  /** It was up, whatever it is now. */
+  get wasUp(): boolean {
+    return this.once;
+  }
+
+  get accepted(): boolean {
+    return this.handshake.role === "listener";
+  }
+
+  /** How far it got, for choosing whom to drop: idle connections, which cost nothing to make, never get beyond 1. */
+  get progress(): number {
+    if (this.phase !== "open") return 0;
+    return this.handshake.state === "securing" ? 1 : 2;
+  }
+
+  /** Dials, for a link that was not accepted. */
+  connect(address: Address, timeoutMs: number): void {
+    this.arm(timeoutMs, () => this.kill({ type: "timeout", afterMs: timeoutMs }));
+    const unreached = (error: unknown) => this.kill({ type: "unreached", code: errorCode(error) });
+    try {
+      const { host: hostname, port } = address;
+      Bun.connect<Link>({ hostname, port, data: this, tls: DIAL_TLS, socket: SOCKET_HANDLERS }).catch(unreached);
+    } catch (error) {
+      unreached(error);
+    }
+  }
+
+  /** The TCP connection stands; TLS begins. */
+  attach(socket: Bun.Socket<Link>): void {
+    if (this.phase === "gone") {
+      // Given up while it was connecting.
+      socket.terminate();
+      return;
+    }
+    this.phase = "open";
+    this.socket = socket;
+    socket.setNoDelay(true);
+    const timeoutMs = Math.min(this.deadlines.firstByteTimeoutMs, this.giveUpAt - performance.now());
+    this.arm(timeoutMs, () => this.kill({ type: "silent" }));
+  }
+
+  /** Queues a frame. What the peer does not take in time ends the link, not the program. */
+  send(frame: Uint8Array): void {
+    if (this.phase !== "open") return;
+    this.enqueue(frame);
+    if (this.queuedBytes > limits.linkQueueMaxBytes)
+      this.kill({ type: "fault", fault: new PeerError("too_slow", "it does not read what it is sent") });
+  }
+
+  /** Lets in who knocks. Nothing happens if they have gone meanwhile. */
+  admit(): void {
+    if (this.phase !== "open") return;
+    const { frame, peer, room } = this.handshake.admit();
+    this.opened();
+    // Ahead of the flush, so that what the owner says at once leaves together with the welcome.
+    this.later(() => this.events.up(this, peer, room));
+    this.enqueue(frame);
+  }
+
+  turnAway(refusal: RefusalInfo): void {
+    if (this.phase !== "open") return;
+    this.enqueue(this.handshake.turnAway(refusal));
+    this.finish({ type: "closed" });
+  }
+
+  /** Says goodbye, hands over what is queued, then closes. Before it is up: closes at once. */
+  close(reason: ByeReason): void {
+    if (this.phase === "closing" || this.phase === "gone") return;
+    if (this.up) {
+      this.enqueue(encode({ type: "bye", reason }));
+      this.finish({ type: "closed" });
+    } else {
+      this.kill({ type: "closed" });
+    }
+  }
+
+  /** Ends the link now, whatever is queued. */
+  kill(end: LinkEnd): void {
+    if (this.phase === "gone") return;
+    const before = this.phase;
+    this.phase = "gone";
+    this.disarm();
+    this.queue = [];
+    this.queuedBytes = 0;
+    this.socket?.terminate();
+    this.socket = undefined;
+    if (before !== "closing") this.later(() => this.events.ended(this, end));
+    this.later(() => this.events.gone(this));
+  }
+
+  // Socket callbacks.
+
+  onHandshake(socket: Bun.Socket<Link>, error: Error | null): void {
+    if (this.phase !== "open") return;
+    this.guard(() => {
+      const exporter = exporterOf(socket);
+      if (exporter === undefined) {
+        // The end of the connection is reported here too, before `close`.
+        if (errorCode(error) === "ECONNRESET") this.kill({ type: "closed" });
+        else throw new PeerError("not_p2pchat", "it does not speak TLS 1.3");
+        return;
+      }
+      this.arm(this.giveUpAt - performance.now(), () => this.kill({ type: "silent" }));
+      const hello = this.handshake.secured(exporter);
+      if (hello !== undefined) this.enqueue(hello);
+    });
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.phase !== "open") return;
+    this.guard(() =>
+      this.frames.push(chunk, frame => {
+        // Whoever closes a link in the middle of a chunk hears nothing of the rest.
+        if (this.phase === "open") this.onFrame(frame);
+      }),
+    );
+  }
+
+  onDrain(): void {
+    if (this.queuedBytes > 0) this.guard(() => this.flush());
+  }
+
+  onClose(): void {
+    this.kill({ type: "closed" });
+  }
+
+  private onFrame(frame: Uint8Array): void {
+    const outcome = this.handshake.receive(decode(frame));
+    switch (outcome.type) {
+      case "talk":
+        this.events.message(this, outcome.message);
+        break;
+      case "knock":
+        // Not before the whole chunk is read: nobody may talk ahead of the welcome.
+        this.later(() => {
+          if (this.phase === "open") this.events.knock(this, outcome.peer);
+        });
+        break;
+      case "up":
+        this.opened();
+        this.events.up(this, outcome.peer, outcome.room);
+        break;
+      case "refused":
+        this.kill({ type: "refused", refusal: outcome.refusal });
+        break;
+      default:
+        unreachable(outcome);
+    }
+  }
+
+  private opened(): void {
+    this.once = true;
+    this.disarm();
+    this.frames.allowPosts();
+  }
+
+  /** Runs what may throw: a peer's fault ends this link, any other error is ours and is passed on once it is closed. */
+  private guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (error instanceof PeerError) {
+        this.fail(error);
+      } else {
+        this.kill({ type: "closed" });
+        this.events.bug(error);
+      }
+    }
+  }
+
+  private later(work: () => void): void {
+    queueMicrotask(() => this.guard(work));
+  }
+
+  private fail(fault: PeerError): void {
+    if (this.phase !== "open") return;
+    const end: LinkEnd = { type: "fault", fault };
+    const farewell = this.handshake.farewell(fault.fault);
+    // Behind what it has not read yet a word would come too late.
+    if (farewell === undefined || this.queuedBytes > 0) {
+      this.kill(end);
+    } else {
+      this.enqueue(farewell);
+      this.finish(end);
+    }
+  }
+
+  private finish(end: LinkEnd): void {
+    this.phase = "closing";
+    this.closingSince = performance.now();
+    this.disarm();
+    this.later(() => this.events.ended(this, end));
+  }
+
+  private enqueue(frame: Uint8Array): void {
+    this.queue.push(frame);
+    this.queuedBytes += frame.length;
+    if (this.flushDue) return;
+    this.flushDue = true;
+    this.later(() => {
+      this.flushDue = false;
+      this.flush();
+    });
+  }
+
+  private flush(): void {
+    const { socket } = this;
+    if (socket === undefined || this.queuedBytes === 0) return;
+    while (this.queuedBytes > 0) {
+      const bytes = this.takeWrite();
+      const written = socket.write(bytes);
+      if (written < 0) {
+        this.kill({ type: "closed" });
+        return;
+      }
+      this.queuedBytes -= written;
+      if (written > 0) this.progressAt = performance.now();
+      if (written < bytes.length) {
+        this.queue.unshift(bytes.subarray(written));
+        if (this.timer === undefined) this.watch();
+        return;
+      }
+    }
+    if (this.phase === "closing") {
+      socket.end();
+      this.arm(this.deadlines.followTimeoutMs, () => this.kill({ type: "closed" }));
+    } else if (this.up) {
+      this.disarm();
+      this.events.drained(this);
+    }
+  }
+
+  /** The next bytes to write: one frame as it is, or several small ones put together. */
+  private takeWrite(): Uint8Array {
+    let count = 0;
+    let length = 0;
+    for (const frame of this.queue) {
+      if (count > 0 && length + frame.length > WRITE_BYTES) break;
+      count++;
+      length += frame.length;
+    }
+    const frames = this.queue.splice(0, count);
+    const [only] = frames;
+    return only !== undefined && count === 1 ? only : Buffer.concat(frames, length);
+  }
+
+  /** Data waits: looks again when the time without progress would be over, rather than at every write. */
+  private watch(): void {
+    const leaving = this.phase === "closing";
+    const patienceMs = leaving ? this.deadlines.leaveTimeoutMs : this.deadlines.linkStuckTimeoutMs;
+    const now = performance.now();
+    const leftMs = Math.min(
+      this.progressAt + patienceMs - now,
+      leaving ? this.closingSince + this.deadlines.flushTimeoutMs - now : patienceMs,
+    );
+    if (leftMs > 0) this.arm(leftMs, () => this.watch());
+    else this.kill({ type: "fault", fault: new PeerError("too_slow", "it stopped reading") });
+  }
+
+  private arm(timeoutMs: number, work: () => void): void {
+    this.disarm();
+    this.timer = setTimeout(
+      () => {
+        this.timer = undefined;
+        this.guard(work);
+      },
+      Math.max(0, timeoutMs),
+    );
+  }
+
+  private disarm(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+}
+
+/** For every socket, dialled or accepted; a listener's `open` must set `data` and attach. */
+export const SOCKET_HANDLERS: Bun.SocketHandler<Link> = {
+  open: socket => socket.data.attach(socket),
+  handshake: (socket, _success, error) => socket.data.onHandshake(socket, error),
+  data: (socket, chunk) => socket.data.onData(chunk),
+  drain: socket => socket.data.onDrain(),
+  close: socket => socket.data.onClose(),
+  // Our own errors never get here (`guard`), so this is TLS: a record that does not decrypt, an alert.
+  error: socket => socket.data.onClose(),
+  // The promise of Bun.connect tells.
+  connectError: () => {},
+};
+
+/** The tls-exporter channel binding (RFC 9266); undefined if TLS failed. */
+function exporterOf(socket: Bun.Socket<Link>): Uint8Array | undefined {
+  try {
+    if (socket.getTLSVersion() !== "TLSv1.3") return undefined;
+    return socket.exportKeyingMaterial(EXPORTER_BYTES, "EXPORTER-Channel-Binding", NO_CONTEXT);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The system's name for what went wrong, such as "ECONNREFUSED"; empty if there is none. */
+export function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
