@@ -1,0 +1,83 @@
+/**
+ * JSON mode (design, section 8): one object a line, both ways.
+ *
+ * Invariant: a line that is no valid command gets one `error` event and changes nothing.
+ */
+import { ChatError, type ChatErrorCode } from "../errors.ts";
+import { type FrontEnd, type LineFront, type LineIo, quit, runLines } from "./lines.ts";
+import type { ChatControl, ChatEvent } from "./view.ts";
+
+/** What a terminal might act upon though JSON need not escape it: DEL, C1, bidi controls, line separators. */
+const unsafeInTerminals = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
+const eachUnsafe = new RegExp(unsafeInTerminals, "g");
+
+/** Resolves when the front is done, for whatever reason; the caller leaves the room. */
+export function runJson(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
+  const front: LineFront = {
+    event: event => (event.event === "notice" ? "" : jsonLine(event)),
+    line: (text, damaged) => (damaged ? errorLine("bad_command", "the line is not UTF-8") : runCommand(chat, text)),
+    overlong: bytes => errorLine("bad_command", `the line is too long: ${bytes} bytes`),
+  };
+  return runLines(chat, io, front);
+}
+
+function runCommand(chat: ChatControl, line: string): string | typeof quit {
+  let command: unknown;
+  try {
+    command = JSON.parse(line);
+  } catch {
+    return errorLine("bad_command", "the line is not JSON");
+  }
+  if (typeof command !== "object" || command === null || Array.isArray(command)) {
+    return errorLine("bad_command", "the line is not a JSON object");
+  }
+  try {
+    return dispatch(chat, command);
+  } catch (error) {
+    if (error instanceof ChatError) return errorLine(error.code, error.message);
+    throw error;
+  }
+}
+
+function dispatch(chat: ChatControl, fields: object): string | typeof quit {
+  const command = "command" in fields ? fields.command : undefined;
+  switch (command) {
+    case "say":
+      chat.say(stringField(fields, "text"));
+      return "";
+    case "direct":
+      chat.direct(stringField(fields, "to"), stringField(fields, "text"));
+      return "";
+    case "who":
+      return jsonLine({ event: "members", members: chat.members() });
+    case "rename":
+      chat.rename(stringField(fields, "name"));
+      return "";
+    case "quit":
+      return quit;
+    default:
+      throw new ChatError("bad_command", "command must be one of say, direct, who, rename, quit");
+  }
+}
+
+function stringField(fields: object, name: "text" | "to" | "name"): string {
+  const value: unknown = Object.hasOwn(fields, name) ? (fields as Record<string, unknown>)[name] : undefined;
+  if (typeof value !== "string") throw new ChatError("bad_command", `${name} must be a string`);
+  if (value === "") throw new ChatError("bad_command", `${name} must not be empty`);
+  // Half a surrogate pair has no UTF-8.
+  if (!value.isWellFormed()) throw new ChatError("bad_command", `${name} holds half a character`);
+  return value;
+}
+
+function errorLine(code: ChatErrorCode, message: string): string {
+  return jsonLine({ event: "error", code, message });
+}
+
+function jsonLine(event: ChatEvent): string {
+  const json = JSON.stringify(event);
+  return `${unsafeInTerminals.test(json) ? json.replace(eachUnsafe, escaped) : json}\n`;
+}
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}

@@ -1,0 +1,262 @@
+/**
+ * Lines in, lines out: what the plain and the JSON front share.
+ *
+ * Invariants: lines that arrive in one chunk are handled in one turn of the loop, so that the core bundles them; memory stays
+ * bounded whatever stdin sends and however slowly stdout is read; nothing here touches `process.stdin` or `process.stdout`,
+ * which cost 13 ms each at start-up.
+ */
+import type { ChatControl, ChatEvent } from "./view.ts";
+
+/** A full text in JSON, each byte as `\u0000`, and the rest of its command. What is longer cannot be said anyway. */
+const lineMaxBytes = 448 * 1024;
+/** What may wait for whoever reads stdout. Then it is as good as closed. */
+const outputMaxCharacters = 64 * 1024 * 1024;
+/** Whoever reads stdout has so long to take the last of it. */
+const outputEndTimeoutMs = 2_000;
+
+const lineFeed = 10;
+const carriageReturn = 13;
+
+/** What `Bun.stdout.writer()` offers of itself; tests hand in their own. */
+export interface Sink {
+  write(text: string): number | Promise<number>;
+  flush(): number | Promise<number>;
+}
+
+export interface LineIo {
+  /** Go on when the input has ended. */
+  readonly stay: boolean;
+  /** Default: stdin. */
+  readonly input?: ReadableStream<Uint8Array>;
+  /** Default: stdout. */
+  readonly output?: Sink;
+}
+
+/** Returned by a front's `line` to leave. */
+export const quit: unique symbol = Symbol("quit");
+
+/** One way of writing a chat down. Each function returns what to print, line feeds included. */
+export interface LineFront {
+  event(event: ChatEvent): string;
+  /** `damaged`: it was not UTF-8 and holds U+FFFD where it was not. */
+  line(text: string, damaged: boolean): string | typeof quit;
+  overlong(bytes: number): string;
+}
+
+/**
+ * Why a front came to its end: the user left, the input ended, the chat ended, or nobody reads the output any more. Whatever
+ * it is, the caller leaves the room.
+ */
+export type FrontEnd = "quit" | "input" | "chat" | "output";
+
+/** Runs `front` until one of those. */
+export async function runLines(chat: ChatControl, io: LineIo, front: LineFront): Promise<FrontEnd> {
+  const output = new LineWriter(io.output ?? Bun.stdout.writer({ highWaterMark: 64 * 1024 }));
+  const reader = (io.input ?? Bun.stdin.stream()).getReader();
+  const unsubscribe = chat.subscribe(events => {
+    let text = "";
+    for (const event of events) text += front.event(event);
+    output.write(text);
+  });
+  try {
+    const input = readInput(chat, reader, output, front);
+    const ends: Promise<FrontEnd>[] = [chat.ended.then(() => "chat"), output.closed.then(() => "output")];
+    const end = await Promise.race([input, ...ends]);
+    return end === "input" && io.stay ? await Promise.race(ends) : end;
+  } finally {
+    unsubscribe();
+    reader.cancel().catch(() => {});
+    await output.end();
+  }
+}
+
+async function readInput(
+  chat: ChatControl,
+  reader: { read(): Promise<{ value?: Uint8Array | undefined }> },
+  output: LineWriter,
+  front: LineFront,
+): Promise<"quit" | "input"> {
+  let replies = "";
+  let goesOn = true;
+  const splitter = new LineSplitter(
+    (text, damaged) => {
+      if (!goesOn) return;
+      const reply = front.line(text, damaged);
+      if (reply === quit) goesOn = false;
+      else replies += reply;
+    },
+    bytes => {
+      if (goesOn) replies += front.overlong(bytes);
+    },
+  );
+  for (;;) {
+    // A terminal that went away is an error for the reader (EIO) and the end for us.
+    const { value } = await reader.read().catch(() => ({ value: undefined }));
+    if (value === undefined) splitter.end();
+    else splitter.push(value);
+    output.write(replies);
+    replies = "";
+    if (!goesOn) return "quit";
+    if (value === undefined) return "input";
+    await chat.ready();
+  }
+}
+
+/**
+ * Bytes -> lines. Only whole lines are decoded, so a character cut between two chunks is no special case. Line feed and
+ * carriage return + line feed both end a line, and so does the end.
+ */
+export class LineSplitter {
+  readonly #onLine: (text: string, damaged: boolean) => void;
+  readonly #onOverlong: (bytes: number) => void;
+  readonly #strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  readonly #lenient = new TextDecoder("utf-8", { ignoreBOM: true });
+  /** The beginning of a line whose end has not come yet. */
+  #held: Uint8Array[] = [];
+  /** Its length; beyond the limit nothing is held, only counted. */
+  #heldBytes = 0;
+  #first = true;
+
+  constructor(onLine: (text: string, damaged: boolean) => void, onOverlong: (bytes: number) => void) {
+    this.#onLine = onLine;
+    this.#onOverlong = onOverlong;
+  }
+
+  push(chunk: Uint8Array): void {
+    const last = chunk.lastIndexOf(lineFeed);
+    let start = 0;
+    if (last >= 0 && this.#heldBytes > 0) {
+      start = chunk.indexOf(lineFeed) + 1;
+      this.#hold(chunk.subarray(0, start - 1));
+      this.#release();
+    }
+    if (start <= last) this.#lines(chunk.subarray(start, last));
+    this.#hold(chunk.subarray(last + 1));
+  }
+
+  /** No more will come: a last line without a line feed counts too. */
+  end(): void {
+    if (this.#heldBytes > 0) this.#release();
+  }
+
+  #hold(bytes: Uint8Array): void {
+    this.#heldBytes += bytes.length;
+    if (this.#heldBytes > lineMaxBytes) this.#held = [];
+    // A copy of a small piece, so that it does not keep its whole chunk alive.
+    else if (bytes.length > 0) this.#held.push(bytes.slice());
+  }
+
+  #release(): void {
+    const held = this.#held;
+    const bytes = this.#heldBytes;
+    this.#held = [];
+    this.#heldBytes = 0;
+    if (bytes > lineMaxBytes) this.#onOverlong(bytes);
+    else this.#lines(Buffer.concat(held));
+  }
+
+  /** Whole lines, the last one without its line feed. */
+  #lines(bytes: Uint8Array): void {
+    let text: string;
+    try {
+      text = this.#strict.decode(bytes);
+    } catch {
+      this.#damagedLines(bytes);
+      return;
+    }
+    // A byte order mark opens the input of some programs and is no part of their first line.
+    let start = this.#first && text.charCodeAt(0) === 0xfeff ? 1 : 0;
+    this.#first = false;
+    for (;;) {
+      const found = text.indexOf("\n", start);
+      const end = found < 0 ? text.length : found;
+      const cut = end > start && text.charCodeAt(end - 1) === carriageReturn ? end - 1 : end;
+      this.#onLine(text.slice(start, cut), false);
+      if (found < 0) return;
+      start = found + 1;
+    }
+  }
+
+  /** One line at a time, to know which of them is damaged. */
+  #damagedLines(bytes: Uint8Array): void {
+    let start = 0;
+    for (;;) {
+      const found = bytes.indexOf(lineFeed, start);
+      const line = bytes.subarray(start, found < 0 ? bytes.length : found);
+      if (found < 0 && start === 0) {
+        const text = this.#lenient.decode(line);
+        this.#onLine(text.endsWith("\r") ? text.slice(0, -1) : text, true);
+      } else {
+        this.#lines(line);
+      }
+      if (found < 0) return;
+      start = found + 1;
+    }
+  }
+}
+
+/** Writes without ever waiting: what the reader of stdout does not take yet is kept, up to a limit. */
+export class LineWriter {
+  readonly #sink: Sink;
+  #queue = "";
+  #busy = false;
+  #open = true;
+  readonly #closed = Promise.withResolvers<void>();
+  #idle: (() => void) | undefined;
+
+  constructor(sink: Sink) {
+    this.#sink = sink;
+  }
+
+  /** Settles when nobody reads any more. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  write(text: string): void {
+    if (text === "" || !this.#open) return;
+    this.#queue += text;
+    if (this.#queue.length > outputMaxCharacters) this.#close();
+    else if (!this.#busy) this.#drain();
+  }
+
+  /** Resolves when everything has been taken, or will not be. */
+  async end(): Promise<void> {
+    if (!this.#busy || !this.#open) return;
+    const taken = Promise.withResolvers<void>();
+    const timer = setTimeout(taken.resolve, outputEndTimeoutMs);
+    this.#idle = taken.resolve;
+    await taken.promise;
+    clearTimeout(timer);
+  }
+
+  #drain(): void {
+    const text = this.#queue;
+    this.#queue = "";
+    try {
+      const written = this.#sink.write(text);
+      const flushed = written instanceof Promise ? written : this.#sink.flush();
+      if (!(flushed instanceof Promise)) return;
+      this.#busy = true;
+      flushed.then(
+        () => this.#onTaken(),
+        () => this.#close(),
+      );
+    } catch {
+      this.#close();
+    }
+  }
+
+  #onTaken(): void {
+    this.#busy = false;
+    if (this.#queue !== "" && this.#open) this.#drain();
+    if (!this.#busy) this.#idle?.();
+  }
+
+  #close(): void {
+    this.#open = false;
+    this.#queue = "";
+    this.#closed.resolve();
+    this.#idle?.();
+  }
+}
