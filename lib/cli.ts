@@ -12,6 +12,7 @@ import { ChatError } from "./errors.ts";
 import { type Command, dataDirectory, HELP, NAME_MISSING, type Options, parse, UsageError } from "./options.ts";
 import { checkName } from "./room/names.ts";
 import { StoreError } from "./store.ts";
+import { cleanLine } from "./ui/clean.ts";
 import type { ChatEvent } from "./ui/view.ts";
 
 const EXIT = { left: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -88,8 +89,6 @@ async function run(opened: Chat, mode: Mode, options: Options): Promise<number> 
     if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, settings);
     else if (mode === "plain") await (await import("./ui/plain.ts")).runPlain(opened, settings);
     else await (await import("./ui/terminal.ts")).runTerminal(opened, settings);
-  } catch (error) {
-    if (!isClosedPipe(error)) throw error;
   } finally {
     await opened.leave();
   }
@@ -189,13 +188,9 @@ async function failed(error: unknown, mode: Mode): Promise<number> {
   return EXIT.failed;
 }
 
-/** One line for people on stderr, whatever is in it. */
+/** One line for people on stderr, whatever words of the user or of a peer are in it. */
 function complain(message: string): void {
-  console.error(`p2pchat: ${message.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd")}`);
-}
-
-function isClosedPipe(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "EPIPE" || error.code === "EIO");
+  console.error(`p2pchat: ${cleanLine(message)}`);
 }
 
 /**

@@ -66,7 +66,7 @@ export type Command =
   | { readonly type: "version" }
   | { readonly type: "chat"; readonly options: Options };
 
-/** The command line is wrong. `message` says what, and how it should look, in one line safe for a terminal. */
+/** The command line is wrong. `message` says what, and how it should look, in one sentence. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
@@ -207,8 +207,7 @@ function portOf(word: string): number {
   return port;
 }
 
-/** A word of the user's own, short and without anything that a terminal obeys. */
+/** A word of the user's own, not longer than a line wants it. */
 function quote(word: string): string {
-  const short = word.length > 40 ? `${word.slice(0, 40)}…` : word;
-  return `"${short.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd")}"`;
+  return `"${word.length > 40 ? `${word.slice(0, 40)}…` : word}"`;
 }
