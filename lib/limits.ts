@@ -86,6 +86,8 @@ export const limits = {
   digestEntriesMax: 2_048,
   /** A round trip nobody has measured yet. */
   roundTripGuessMs: 100,
+  /** Posts of the backlog that a newcomer is shown; the rest is in the log. */
+  historyMaxPosts: 1_000,
   /** The first comparison with the room ends here whatever is missing. */
   syncTimeoutMs: 5_000,
 
@@ -95,6 +97,8 @@ export const limits = {
   sessionsMax: 16_384,
   /** Sessions of one member that are kept: restarts in a row. */
   sessionsPerMemberMax: 64,
+  /** Times that a session is remembered to have been missed; each is refuted by its next post. */
+  lossesPerSessionMax: 8,
   /** Posts kept for late joiners, over all sessions. */
   logMaxPosts: 50_000,
   logMaxBytes: 64 * MiB,

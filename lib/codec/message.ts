@@ -61,6 +61,8 @@ export interface PeerInfo {
   readonly name: string;
   /** The host it was seen to come from, or was dialled at. */
   readonly host: string;
+  /** It has no room yet and asks to be let into ours. */
+  readonly joining: boolean;
 }
 
 /** A `refuse` message without its type. */
@@ -72,7 +74,7 @@ export interface RefusalInfo {
   readonly addresses: readonly Address[];
 }
 
-/** What a node holds of one session: everything from `floor` to `head` (and post 0). */
+/** What a node holds of one session: post 0 and all from `floor` to `head`; nothing but post 0 where `floor` = `head` + 1. */
 export interface HaveEntry {
   readonly author: MemberId;
   readonly session: number;
@@ -109,8 +111,8 @@ export type Message =
   | { readonly type: "pong"; readonly token: number }
   | { readonly type: "bye"; readonly reason: ByeReason };
 
-/** `news`: what changed. `part` and `last`: the whole list, in one or more frames. */
-const HAVE_SCOPES = ["news", "part", "last"] as const;
+/** `news`: what changed. `part` and `last`: the whole list, in one or more frames. `same`: the digests are equal. */
+const HAVE_SCOPES = ["news", "part", "last", "same"] as const;
 export type HaveScope = (typeof HAVE_SCOPES)[number];
 
 /** Why a link ends: the member leaves, the link is a duplicate, there are too many, or a fault. */
@@ -211,7 +213,7 @@ function decodeBody(type: number, reader: Reader): Message {
       if (scope === undefined) throw new PeerError("malformed", "an unknown kind of have");
       const entries = times(entryCount(reader), () => {
         const entry = { author: reader.hex(8), session: reader.u64(), floor: reader.u32(), head: reader.u32() };
-        if (entry.floor > entry.head || entry.head === OPEN_END)
+        if (entry.floor > entry.head + 1 || entry.head === OPEN_END)
           throw new PeerError("malformed", "an impossible range");
         return entry;
       });

@@ -14,6 +14,11 @@ export type MemberId = string;
 /** What a post is. Kinds that a node does not know are relayed and not shown. */
 export const PostKind = { text: 1, add: 2, remove: 3, direct: 4, lost: 5 } as const;
 
+/** Whether a post is something said, as against news of the roster. */
+export function isSaid(post: Post): boolean {
+  return post.kind === PostKind.text || post.kind === PostKind.direct;
+}
+
 export interface Post {
   readonly author: MemberId;
   /** Start of the author's run, ms since the epoch. */

@@ -5,9 +5,12 @@
  * (chat.ts on sockets, test/sim on a virtual clock) performs them; the core never does.
  */
 import type { ByeReason, LinkId, Message, PeerInfo, RefusalInfo } from "../codec/message.ts";
-import type { Address, MemberId, Post, RoomId } from "../codec/post.ts";
+import type { Address, MemberId, Post } from "../codec/post.ts";
+import type { PeerError } from "../errors.ts";
 
 export type RoomEvent =
+  /** The first event, once: posts of this room from the store (not checked again), and whether others are there. */
+  | { readonly type: "start"; readonly restored: readonly Post[]; readonly joining: boolean }
   /** A dialler has proved who it is and asks to be let in. Answered with `admit` or `refuse`. */
   | { readonly type: "knock"; readonly link: LinkId; readonly peer: PeerInfo }
   /** Both ends are proved and let in: messages may flow. */
@@ -18,10 +21,8 @@ export type RoomEvent =
   /** What was sent on this link has left for the kernel: there is room again. */
   | { readonly type: "drained"; readonly link: LinkId }
   | { readonly type: "dialFailed"; readonly link: LinkId; readonly refusal?: RefusalInfo }
-  /** The time asked for with `wake` has come. Early or late ones do no harm. */
+  /** The time in `RoomNode.wakeAt` has come. Early or late ones do no harm. */
   | { readonly type: "tick" }
-  /** Posts of this room from the store, before the first link. Not told, not checked again. */
-  | { readonly type: "restore"; readonly posts: readonly Post[] }
   | { readonly type: "say"; readonly texts: readonly string[] }
   | { readonly type: "rename"; readonly name: string }
   | { readonly type: "leave" };
@@ -34,6 +35,8 @@ export type Effect =
   | { readonly type: "close"; readonly link: LinkId; readonly reason: ByeReason }
   /** Try these addresses in order; `expect` says who must answer. Link ids of dials are even, of accepted links odd. */
   | { readonly type: "dial"; readonly link: LinkId; readonly addresses: readonly Address[]; readonly expect: MemberId }
+  /** The peer of this link was at fault; for the log of a developer, and to be counted. */
+  | { readonly type: "blame"; readonly link: LinkId; readonly fault: PeerError }
   | { readonly type: "persist"; readonly post: Post }
   | { readonly type: "tell"; readonly news: News };
 
@@ -48,7 +51,9 @@ export type News =
   | { readonly type: "linked" }
   /** The author signed two different posts with one number. */
   | { readonly type: "equivocated"; readonly member: MemberId }
-  /** The comparison with the room is complete. */
-  | { readonly type: "synced"; readonly room: RoomId }
+  /** The first comparison with the room is complete: what was told as history is all there is. */
+  | { readonly type: "synced" }
+  /** The same key runs a newer session elsewhere: this one is over. */
+  | { readonly type: "replaced" }
   /** Goodbye is said everywhere. */
-  | { readonly type: "left_room" };
+  | { readonly type: "ended" };

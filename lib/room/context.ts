@@ -1,0 +1,67 @@
+/**
+ * What the parts of the core share: the time of the event at hand, the log, the links, and the way out for effects.
+ */
+import type { LinkId } from "../codec/message.ts";
+import type { MemberId, Post, RoomId } from "../codec/post.ts";
+import type { PeerError } from "../errors.ts";
+import type { Identity } from "../identity.ts";
+import type { Clock } from "./clock.ts";
+import type { Effect, News } from "./event.ts";
+import type { Log, Stream } from "./log.ts";
+import type { Peer } from "./peer.ts";
+import type { Timers } from "./timers.ts";
+
+/** All that a node is given from outside; randomness and signatures among it, so that a run can be repeated. */
+export interface RoomConfig {
+  readonly room: RoomId;
+  readonly identity: Pick<Identity, "member" | "publicKey" | "sealKey" | "sign">;
+  readonly verify: (publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array) => boolean;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Start of this run, ms; larger than that of any run before. */
+  readonly session: number;
+  readonly name: string;
+  readonly hosts: readonly string[];
+  readonly port: number;
+}
+
+export interface Context {
+  readonly config: RoomConfig;
+  readonly timers: Timers;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Links that are up. */
+  readonly peers: Map<LinkId, Peer>;
+  /** The same, by member: one link each. */
+  readonly linked: Map<MemberId, Peer>;
+  /** Monotonic, ms: for timers. */
+  now: number;
+  /** Wall clock, ms since the epoch: for post clocks. */
+  wall: number;
+  /** Our own session's stream. */
+  readonly self: Stream;
+  emit(effect: Effect): void;
+  tell(news: News): void;
+  /** Signs and spreads a post of our own. */
+  publish(kind: number, body: Uint8Array): Post;
+  /** The peer is at fault: its link ends here. */
+  drop(peer: Peer, fault: PeerError): void;
+}
+
+/** A random whole number below `bound`. */
+export function randomBelow(context: Context, bound: number): number {
+  return Math.floor(context.config.random() * bound);
+}
+
+/** `ms` give or take half of it, so that nodes do not act in step. */
+export function jitter(context: Context, ms: number): number {
+  return ms * (0.5 + context.config.random());
+}
+
+/** A copy in random order (Fisher and Yates). */
+export function shuffled<T>(context: Context, list: readonly T[]): T[] {
+  const rest = [...list];
+  const result: T[] = [];
+  while (rest.length > 0) result.push(...rest.splice(randomBelow(context, rest.length), 1));
+  return result;
+}

@@ -1,0 +1,252 @@
+/**
+ * All posts a node holds: one stream per session, and the retention over all of them.
+ *
+ * Invariants: a stream holds post 0 and every post from `floor` to `head`, nothing else; a number once passed by `head`
+ * is never accepted again, so no post is delivered twice. Old posts go first, in the order in which they came; what
+ * remains of an ended stream then is its head, as the memory that it was here.
+ */
+import type { HaveEntry } from "../codec/message.ts";
+import { decodeIntroduction, type MemberId, type Post } from "../codec/post.ts";
+import { assert } from "../errors.ts";
+import { limits } from "../limits.ts";
+import type { Peer } from "./peer.ts";
+import { Tree } from "./trees.ts";
+
+export class Stream {
+  /** The lowest post held, post 0 aside. */
+  floor = 1;
+  /** The highest post of an unbroken run; all up to it were delivered. */
+  head = 0;
+  /** The clock of the post at `head`: within a session it only rises. */
+  clock: number;
+  /** Heads at which somebody missed this member: it is lost while its head is one of them, back with any further post. */
+  private readonly losses = new Set<number>();
+  /** The member has left this session, or runs a newer one. */
+  ended = false;
+  readonly tree = new Tree();
+  readonly publicKey: Uint8Array;
+  /** Two different posts with one number were seen. */
+  equivocated = false;
+  /** A graft timer is armed. */
+  graftArmed = false;
+  /** Whom we asked last for what is missing, and where we stood then. */
+  asked: { readonly peer: Peer; readonly head: number } | undefined;
+  private posts: Post[] = [];
+  private start = 0;
+  private readonly ahead = new Map<number, { readonly post: Post; readonly from: Peer }>();
+  private aheadBytes = 0;
+
+  constructor(
+    /** Post 0, the author's `add`. */
+    readonly first: Post,
+    /** A small number that no other stream of this log has. */
+    readonly slot: number,
+  ) {
+    this.clock = first.clock;
+    this.publicKey = decodeIntroduction(first.body).publicKey;
+  }
+
+  get author(): MemberId {
+    return this.first.author;
+  }
+
+  get session(): number {
+    return this.first.session;
+  }
+
+  get live(): boolean {
+    return !this.ended && !this.losses.has(this.head);
+  }
+
+  /** Somebody missed this member when its session stood at `head`, which may lie ahead of what we have. */
+  missAt(head: number): void {
+    for (const past of this.losses) if (past < this.head) this.losses.delete(past);
+    if (head >= this.head && this.losses.size < limits.lossesPerSessionMax) this.losses.add(head);
+  }
+
+  /** Posts held besides post 0. */
+  get retained(): number {
+    return this.head + 1 - this.floor;
+  }
+
+  get(seq: number): Post | undefined {
+    if (seq === 0) return this.first;
+    return seq < this.floor ? undefined : this.posts[this.start + seq - this.floor];
+  }
+
+  /** Takes the next post, or one further on where nobody has what lies between. */
+  append(post: Post): void {
+    assert(post.seq > this.head, "a head only rises");
+    if (post.seq !== this.head + 1) {
+      this.posts = [];
+      this.start = 0;
+      this.floor = post.seq;
+    }
+    this.posts.push(post);
+    this.head = post.seq;
+    this.clock = post.clock;
+  }
+
+  /** Drops the lowest post and returns it. */
+  shift(): Post | undefined {
+    const post = this.posts[this.start];
+    if (post === undefined) return undefined;
+    this.start += 1;
+    this.floor += 1;
+    if (this.start > 1024 && this.start * 2 > this.posts.length) {
+      this.posts = this.posts.slice(this.start);
+      this.start = 0;
+    }
+    return post;
+  }
+
+  /** Keeps a post that came before the ones it follows. Past the cap it is dropped: it can be asked for again. */
+  stash(post: Post, from: Peer): void {
+    const full = this.ahead.size >= limits.aheadMaxPosts || this.aheadBytes + post.bytes.length > limits.aheadMaxBytes;
+    if (full || this.ahead.has(post.seq)) return;
+    this.ahead.set(post.seq, { post, from });
+    this.aheadBytes += post.bytes.length;
+  }
+
+  /** Takes the stashed post that follows `head`, and forgets any that `head` has passed. */
+  unstash(): { readonly post: Post; readonly from: Peer } | undefined {
+    if (this.ahead.size === 0) return undefined;
+    const next = this.ahead.get(this.head + 1);
+    for (const [seq, { post }] of this.ahead) {
+      if (seq > this.head + 1) continue;
+      this.ahead.delete(seq);
+      this.aheadBytes -= post.bytes.length;
+    }
+    return next;
+  }
+
+  /** The lowest stashed post: what lies between it and `head` is missing. */
+  get lowestAhead(): number | undefined {
+    return this.ahead.size === 0 ? undefined : Math.min(...this.ahead.keys());
+  }
+}
+
+export class Log {
+  private readonly streams = new Map<MemberId, Map<number, Stream>>();
+  /** One entry per retained post, oldest arrival first: the stream whose lowest post it is. */
+  private arrivals: Stream[] = [];
+  private arrivalsStart = 0;
+  private bytes = 0;
+  private count = 0;
+  private readonly freeSlots: number[] = [];
+
+  /** `onForget` hears of a stream whose slot will be given away. */
+  constructor(private readonly onForget: (stream: Stream) => void) {}
+
+  get posts(): number {
+    return this.arrivals.length - this.arrivalsStart;
+  }
+
+  get sessions(): number {
+    return this.count;
+  }
+
+  get(author: MemberId, session: number): Stream | undefined {
+    return this.streams.get(author)?.get(session);
+  }
+
+  sessionsOf(author: MemberId): Iterable<Stream> {
+    return this.streams.get(author)?.values() ?? [];
+  }
+
+  *all(): Generator<Stream> {
+    for (const sessions of this.streams.values()) yield* sessions.values();
+  }
+
+  /** Opens a stream with its post 0. Undefined where there is no room for one more. */
+  open(first: Post): Stream | undefined {
+    let sessions = this.streams.get(first.author);
+    if ((sessions?.size ?? 0) >= limits.sessionsPerMemberMax) this.forgetOne(sessions?.values() ?? []);
+    if (this.count >= limits.sessionsMax) this.forgetOne(this.all());
+    if (this.count >= limits.sessionsMax || (sessions?.size ?? 0) >= limits.sessionsPerMemberMax) return undefined;
+    sessions = this.streams.get(first.author);
+    if (sessions === undefined) {
+      sessions = new Map();
+      this.streams.set(first.author, sessions);
+    }
+    const stream = new Stream(first, this.freeSlots.pop() ?? this.count);
+    sessions.set(first.session, stream);
+    this.count += 1;
+    return stream;
+  }
+
+  append(stream: Stream, post: Post): void {
+    if (post.seq !== stream.head + 1) this.dropAll(stream);
+    stream.append(post);
+    this.arrivals.push(stream);
+    this.bytes += post.bytes.length;
+    while (this.posts > limits.logMaxPosts || this.bytes > limits.logMaxBytes) this.evict();
+  }
+
+  /** What this node can give to others. */
+  *offered(): Generator<HaveEntry> {
+    for (const stream of this.all()) if (stream.live || stream.retained > 0) yield entryOf(stream);
+  }
+
+  /** A hash of all heads, in no order: equal where two nodes hold the same. 8 bytes. */
+  digest(): Uint8Array {
+    let sum = 0n;
+    for (const { author, session, head } of this.offered()) sum ^= Bun.hash.wyhash(`${author} ${session} ${head}`);
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64BE(sum);
+    return bytes;
+  }
+
+  /** All retained posts of the given streams in the one order everybody agrees on. */
+  inOrder(): Post[] {
+    const posts: Post[] = [];
+    for (const stream of this.all())
+      for (let seq = stream.floor; seq <= stream.head; seq += 1) {
+        const post = stream.get(seq);
+        if (post !== undefined) posts.push(post);
+      }
+    return posts.sort(byClock);
+  }
+
+  private evict(): void {
+    const stream = this.arrivals[this.arrivalsStart];
+    this.arrivalsStart += 1;
+    if (stream !== undefined) this.bytes -= stream.shift()?.bytes.length ?? 0;
+    if (this.arrivalsStart > 1024 && this.arrivalsStart * 2 > this.arrivals.length) {
+      this.arrivals = this.arrivals.slice(this.arrivalsStart);
+      this.arrivalsStart = 0;
+    }
+  }
+
+  private dropAll(stream: Stream): void {
+    if (stream.retained === 0) return;
+    this.arrivals = this.arrivals.slice(this.arrivalsStart).filter(other => other !== stream);
+    this.arrivalsStart = 0;
+    for (let post = stream.shift(); post !== undefined; post = stream.shift()) this.bytes -= post.bytes.length;
+  }
+
+  /** Forgets the first stream that is over and holds nothing. */
+  private forgetOne(candidates: Iterable<Stream>): void {
+    for (const stream of candidates) {
+      if (stream.live || stream.retained > 0) continue;
+      const sessions = this.streams.get(stream.author);
+      sessions?.delete(stream.session);
+      if (sessions?.size === 0) this.streams.delete(stream.author);
+      this.count -= 1;
+      this.freeSlots.push(stream.slot);
+      this.onForget(stream);
+      return;
+    }
+  }
+}
+
+export function entryOf(stream: Stream): HaveEntry {
+  return { author: stream.author, session: stream.session, floor: stream.floor, head: stream.head };
+}
+
+/** The order of display: clock first, and what makes it total. */
+export function byClock(a: Post, b: Post): number {
+  if (a.clock !== b.clock) return a.clock - b.clock;
+  if (a.author !== b.author) return a.author < b.author ? -1 : 1;
+  return a.session - b.session || a.seq - b.seq;
+}

@@ -1,0 +1,273 @@
+/**
+ * The roster: who is in the room, under which name, reachable where.
+ *
+ * All of it follows from the posts alone, so every node comes to the same roster: a member is present while its newest
+ * session has not said `remove` and has a higher head than anybody has missed it at. Only a direct link is believed
+ * more than that: whoever I talk to is here, whatever others say.
+ */
+
+import type { LinkId } from "../codec/message.ts";
+import {
+  decodeIntroduction,
+  decodeLosses,
+  encodeIntroduction,
+  encodeLosses,
+  type Introduction,
+  type Loss,
+  type MemberId,
+  type Post,
+  PostKind,
+} from "../codec/post.ts";
+import { PeerError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import type { Context } from "./context.ts";
+import type { Stream } from "./log.ts";
+import { checkName, NameTable } from "./names.ts";
+import type { Peer } from "./peer.ts";
+
+/** How dialling a member went so far (see mesh.ts). */
+export interface Reach {
+  failures: number;
+  /** Not to be dialled before; 0 where nothing is known. */
+  notBefore: number;
+  /** The dial under way. */
+  dialling: LinkId | undefined;
+  /** The host of its last link, which may work where its own idea of its address does not. */
+  seenFrom: string | undefined;
+}
+
+export interface Member {
+  readonly id: MemberId;
+  /** Its newest session. */
+  stream: Stream;
+  introduction: Introduction;
+  /** When it took its present name: the clock of that post. */
+  namedAt: number;
+  present: boolean;
+  /** We had a link to it, lost it, and are about to say so unless it shows up again. */
+  suspect: { readonly at: number; readonly head: number } | undefined;
+  readonly reach: Reach;
+}
+
+export class Members {
+  private readonly members = new Map<MemberId, Member>();
+  private readonly names = new NameTable();
+  /** Losses of sessions that have not arrived yet. */
+  private readonly unknownLosses = new Map<string, number[]>();
+  private count = 0;
+
+  /** `onChange` hears of everybody who comes or goes. */
+  constructor(
+    private readonly context: Context,
+    private readonly onChange: (member: Member) => void,
+  ) {}
+
+  get(id: MemberId): Member | undefined {
+    return this.members.get(id);
+  }
+
+  /** Everybody ever met in this room, present or not. */
+  all(): IterableIterator<Member> {
+    return this.members.values();
+  }
+
+  *present(): Generator<Member> {
+    for (const member of this.members.values()) if (member.present) yield member;
+  }
+
+  /** How many are present, oneself included. */
+  get presentCount(): number {
+    return this.count;
+  }
+
+  /** The name to show: bare for whoever holds it, `Bob#3f2a` for others, the last known one for those who left. */
+  displayName(id: MemberId): string {
+    return this.names.displayName(id) ?? this.members.get(id)?.introduction.name ?? id;
+  }
+
+  /** Whoever is present and holds this name. */
+  holder(name: string): MemberId | undefined {
+    return this.names.holder(name);
+  }
+
+  find(text: string): MemberId[] {
+    return this.names.find(text);
+  }
+
+  /** Interprets a post that concerns the roster. */
+  onPost(stream: Stream, post: Post): void {
+    switch (post.kind) {
+      case PostKind.add:
+        return this.onAdd(stream, post);
+      case PostKind.remove:
+        stream.ended = true;
+        break;
+      case PostKind.lost:
+        for (const loss of lossesOf(post)) this.onLoss(loss);
+        break;
+      default:
+        break;
+    }
+    // Any post from a member that was missed shows that it is back.
+    this.refresh(stream.author, "quit");
+  }
+
+  private onAdd(stream: Stream, post: Post): void {
+    const introduction = introductionOf(post);
+    if (introduction === undefined) return;
+    const known = this.members.get(stream.author);
+    if (known !== undefined && known.stream.session > stream.session) {
+      stream.ended = true;
+      return;
+    }
+    if (known === undefined || known.stream !== stream) this.begin(stream, introduction, post, known);
+    else this.renew(known, introduction, post);
+    this.refresh(stream.author, "quit");
+  }
+
+  /** A member's newest session has begun. */
+  private begin(stream: Stream, introduction: Introduction, post: Post, known: Member | undefined): void {
+    const key = `${stream.author} ${stream.session}`;
+    for (const head of this.unknownLosses.get(key) ?? []) stream.missAt(head);
+    this.unknownLosses.delete(key);
+    if (known !== undefined) {
+      known.stream.ended = true;
+      this.refresh(known.id, "lost");
+      known.stream = stream;
+      known.introduction = introduction;
+      known.namedAt = post.clock;
+      known.suspect = undefined;
+      known.reach.notBefore = 0;
+      return;
+    }
+    if (this.members.size >= limits.membersMax) this.forgetOne();
+    const id = stream.author;
+    const reach = { failures: 0, notBefore: 0, dialling: undefined, seenFrom: undefined };
+    const member = { id, stream, introduction, namedAt: post.clock, present: false, suspect: undefined, reach };
+    this.members.set(id, member);
+  }
+
+  /** The same session introduces itself again: another name, other addresses, or only a sign of life. */
+  private renew(member: Member, introduction: Introduction, post: Post): void {
+    const from = this.displayName(member.id);
+    const isRenamed = introduction.name !== member.introduction.name;
+    member.introduction = introduction;
+    if (!isRenamed) return;
+    member.namedAt = post.clock;
+    if (!member.present) return;
+    this.claim(member);
+    this.context.tell({ type: "renamed", member: member.id, from, to: this.displayName(member.id) });
+  }
+
+  private onLoss({ member: id, session, head }: Loss): void {
+    const { log, self } = this.context;
+    const stream = log.get(id, session);
+    if (stream === undefined) {
+      const key = `${id} ${session}`;
+      const heads = this.unknownLosses.get(key) ?? [];
+      if (this.unknownLosses.size < limits.sessionsMax && heads.length < limits.lossesPerSessionMax)
+        this.unknownLosses.set(key, [...heads, head]);
+      return;
+    }
+    stream.missAt(head);
+    if (stream === self && !stream.ended) {
+      if (!stream.live) this.introduce();
+    } else this.refresh(id, "lost");
+  }
+
+  /** Looks again whether a member is here, and tells when that has changed. */
+  refresh(id: MemberId, reason: "quit" | "lost"): void {
+    const member = this.members.get(id);
+    if (member === undefined) return;
+    const { stream } = member;
+    const link = this.context.linked.get(id);
+    const isLinked = link !== undefined && link.info.session === stream.session;
+    const present = !stream.ended && (stream.live || isLinked || stream === this.context.self);
+    if (present === member.present) return;
+    member.present = present;
+    this.count += present ? 1 : -1;
+    if (present) {
+      this.claim(member);
+      this.context.tell({ type: "joined", member: id, present: false });
+    } else {
+      member.suspect = undefined;
+      const name = this.displayName(id);
+      this.names.remove(id);
+      this.context.tell({ type: "left", member: id, name, reason });
+    }
+    this.onChange(member);
+  }
+
+  private claim(member: Member): void {
+    this.names.set({ member: member.id, name: member.introduction.name, clock: member.namedAt });
+  }
+
+  // Those who vanish.
+
+  /** The link to a member is gone. If it does not show up again soon, we say so, unless somebody else does. */
+  onDown(peer: Peer): void {
+    const member = this.members.get(peer.info.member);
+    if (member === undefined || member.stream.session !== peer.info.session || member.stream.ended) return;
+    if (!member.stream.live) return this.refresh(member.id, "lost");
+    const { lostPauseMinMs, lostPauseMaxMs } = limits;
+    const pause = lostPauseMinMs + this.context.config.random() * (lostPauseMaxMs - lostPauseMinMs);
+    member.suspect = { at: this.context.now + pause, head: member.stream.head };
+    this.context.timers.arm({ type: "suspect", member: member.id }, member.suspect.at);
+  }
+
+  onSuspectTimer(id: MemberId): void {
+    const { now, linked } = this.context;
+    const due = this.members.get(id)?.suspect;
+    if (due === undefined || due.at > now) return;
+    const losses: Loss[] = [];
+    // Whoever else is under suspicion goes into the same post: when a cable is cut, many are.
+    for (const member of this.members.values()) {
+      const { suspect, stream } = member;
+      if (suspect === undefined || suspect.at > now + limits.lostPauseMinMs) continue;
+      member.suspect = undefined;
+      if (linked.has(member.id) || !stream.live || stream.head > suspect.head) continue;
+      losses.push({ member: member.id, session: stream.session, head: stream.head });
+    }
+    if (losses.length > 0) this.context.publish(PostKind.lost, encodeLosses(losses));
+  }
+
+  /** Says who we are, again: to refute that we are lost, or under another name. */
+  introduce(name: string = this.ownName): void {
+    const { config } = this.context;
+    const { publicKey, sealKey } = config.identity;
+    const { hosts, port } = config;
+    this.context.publish(PostKind.add, encodeIntroduction({ name, publicKey, sealKey, hosts, port }));
+  }
+
+  get ownName(): string {
+    return this.members.get(this.context.config.identity.member)?.introduction.name ?? this.context.config.name;
+  }
+
+  private forgetOne(): void {
+    for (const member of this.members.values())
+      if (!member.present) {
+        this.members.delete(member.id);
+        return;
+      }
+  }
+}
+
+/** What an `add` says; undefined where it is not one, or names what nobody may be called. */
+export function introductionOf(post: Post): Introduction | undefined {
+  if (post.kind !== PostKind.add) return undefined;
+  try {
+    const introduction = decodeIntroduction(post.body);
+    return checkName(introduction.name) === introduction.name ? introduction : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function lossesOf(post: Post): Loss[] {
+  try {
+    return decodeLosses(post.body);
+  } catch (error) {
+    if (error instanceof PeerError) return [];
+    throw error;
+  }
+}

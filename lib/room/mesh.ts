@@ -1,0 +1,178 @@
+/**
+ * Which links a node keeps: to everybody while they are few, to some at random when they are many.
+ *
+ * Members are dialled with back-off and jitter, newcomers first by themselves; those remembered from before a split are
+ * probed one at a time, because a mesh of full views never meets again by itself.
+ */
+import type { LinkId, PeerInfo, RefusalInfo } from "../codec/message.ts";
+import type { Address } from "../codec/post.ts";
+import { limits } from "../limits.ts";
+import { type Context, jitter, randomBelow, shuffled } from "./context.ts";
+import type { Member, Members, Reach } from "./members.ts";
+import { checkName, freeName } from "./names.ts";
+import type { Peer } from "./peer.ts";
+
+export class Mesh {
+  private readonly dials = new Map<LinkId, Member>();
+  /** Even numbers are dials; 0 is the very first, which the outside makes before there is a room. */
+  private nextDial: LinkId = 2;
+  private armedAt = Number.POSITIVE_INFINITY;
+  private nextProbeAt = 0;
+
+  constructor(
+    private readonly context: Context,
+    private readonly members: Members,
+  ) {}
+
+  /** Whether a dialler who has proved its key may come in; undefined for yes. */
+  refusalFor(peer: PeerInfo): RefusalInfo | undefined {
+    const { members } = this;
+    const refuse = (reason: RefusalInfo["reason"], suggestion = ""): RefusalInfo => ({
+      reason,
+      suggestion,
+      addresses: reason === "full" ? this.others() : [],
+    });
+    if (!isName(peer.name)) return refuse("bad_name");
+    const holder = members.holder(peer.name);
+    // Whoever is in the room already, on the other side of a split perhaps, keeps its name until both have met.
+    if (peer.joining && holder !== undefined && holder !== peer.member)
+      return refuse(
+        "name_taken",
+        freeName(peer.name, name => members.holder(name) !== undefined),
+      );
+    if (this.context.peers.size >= limits.linksMax && !this.context.linked.has(peer.member)) return refuse("full");
+    return undefined;
+  }
+
+  /** A dial has come up, whatever becomes of the link. */
+  onDialled(link: LinkId): void {
+    const reach = this.settle(link);
+    if (reach !== undefined) reach.failures = 0;
+  }
+
+  onDialFailed(link: LinkId, refusal: RefusalInfo | undefined): void {
+    const reach = this.settle(link);
+    if (reach === undefined) return;
+    reach.failures += 1;
+    const backoff = Math.min(limits.dialBackoffMaxMs, limits.dialBackoffMinMs * 2 ** Math.min(reach.failures, 16));
+    // Whoever is full stays so for a while.
+    this.waitFor(reach, jitter(this.context, refusal === undefined ? backoff : limits.dialBackoffMaxMs));
+  }
+
+  onDown(peer: Peer): void {
+    const reach = this.members.get(peer.info.member)?.reach;
+    if (reach === undefined) return;
+    reach.seenFrom = peer.info.host;
+    // Once at once: most often it is the connection that failed, not the member.
+    this.waitFor(reach, this.context.config.random() * limits.dialBackoffMinMs);
+  }
+
+  /** Somebody has come, gone or moved. */
+  onRoster(member: Member): void {
+    const isNewer = member.stream.first.clock > this.context.self.first.clock;
+    // Everybody hears of a newcomer at once; it dials us first.
+    if (member.present && isNewer && member.reach.notBefore === 0)
+      this.waitFor(member.reach, jitter(this.context, limits.dialYieldMs));
+    else this.arm(this.context.now);
+  }
+
+  onTimer(): void {
+    this.armedAt = Number.POSITIVE_INFINITY;
+    const { peers, now } = this.context;
+    let missing = this.linksWanted() - peers.size - this.dials.size;
+    let soonest = Number.POSITIVE_INFINITY;
+    const waiting = [...this.members.present()].filter(member => this.isDialable(member));
+    for (const member of missing < waiting.length ? shuffled(this.context, waiting) : waiting) {
+      if (missing <= 0) break;
+      if (member.reach.notBefore > now) soonest = Math.min(soonest, member.reach.notBefore);
+      else {
+        this.dial(member);
+        missing -= 1;
+      }
+    }
+    this.arm(Math.min(soonest, this.probe()));
+  }
+
+  /** Tries one member who was lost, and returns when to try the next. */
+  private probe(): number {
+    const { now, peers } = this.context;
+    const lost = [...this.members.all()].filter(
+      member => !member.present && !member.stream.ended && this.isDialable(member),
+    );
+    if (lost.length === 0) return Number.POSITIVE_INFINITY;
+    const soonest = Math.min(...lost.map(member => member.reach.notBefore));
+    // Alone, one tries as often as the back-off of each allows.
+    const dueAt = peers.size === 0 ? soonest : Math.max(this.nextProbeAt, soonest);
+    if (dueAt > now) return dueAt;
+    const ready = lost.filter(member => member.reach.notBefore <= now);
+    const member = ready[randomBelow(this.context, ready.length)];
+    if (member !== undefined) this.dial(member);
+    this.nextProbeAt = now + jitter(this.context, limits.probeIntervalMs);
+    return peers.size === 0 ? now + limits.dialBackoffMinMs : this.nextProbeAt;
+  }
+
+  private linksWanted(): number {
+    const others = this.members.presentCount - 1;
+    if (others <= limits.fullMeshLinksMax) return others;
+    return this.context.peers.size < limits.meshLinksLow ? limits.meshLinksTarget : this.context.peers.size;
+  }
+
+  private isDialable(member: Member): boolean {
+    if (member.id === this.context.config.identity.member || this.context.linked.has(member.id)) return false;
+    return member.reach.dialling === undefined && this.addressesOf(member).length > 0;
+  }
+
+  private dial(member: Member): void {
+    const link = this.nextDial;
+    this.nextDial += 2;
+    this.dials.set(link, member);
+    member.reach.dialling = link;
+    this.context.emit({ type: "dial", link, addresses: this.addressesOf(member), expect: member.id });
+  }
+
+  private addressesOf(member: Member): Address[] {
+    const { hosts, port } = member.introduction;
+    if (port === 0) return [];
+    const { seenFrom } = member.reach;
+    const all = seenFrom === undefined || hosts.includes(seenFrom) ? hosts : [...hosts, seenFrom];
+    return all.slice(-limits.addressesMax).map(host => ({ host, port }));
+  }
+
+  /** Addresses of others, for whoever cannot be let in. */
+  private others(): Address[] {
+    const addresses: Address[] = [];
+    for (const peer of this.context.peers.values()) {
+      const member = this.members.get(peer.info.member);
+      const host = member?.introduction.hosts[0];
+      if (member !== undefined && host !== undefined) addresses.push({ host, port: member.introduction.port });
+    }
+    while (addresses.length > limits.addressesMax) addresses.splice(randomBelow(this.context, addresses.length), 1);
+    return addresses;
+  }
+
+  private settle(link: LinkId): Reach | undefined {
+    const reach = this.dials.get(link)?.reach;
+    this.dials.delete(link);
+    if (reach !== undefined) reach.dialling = undefined;
+    return reach;
+  }
+
+  private waitFor(reach: Reach, ms: number): void {
+    reach.notBefore = this.context.now + ms;
+    this.arm(reach.notBefore);
+  }
+
+  private arm(at: number): void {
+    if (at >= this.armedAt || at === Number.POSITIVE_INFINITY) return;
+    this.armedAt = at;
+    this.context.timers.arm({ type: "mesh" }, at);
+  }
+}
+
+function isName(name: string): boolean {
+  try {
+    return checkName(name) === name;
+  } catch {
+    return false;
+  }
+}

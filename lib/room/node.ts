@@ -1,0 +1,441 @@
+/**
+ * One node of a room, sans-IO: events in, effects out, nothing else.
+ *
+ * `handle` is the only door. It never reads a clock, draws a random number, opens a socket, awaits or prints; what it
+ * needs of these is handed in. So a thousand nodes run in one test, and a run with the same events and seeds is the same.
+ */
+import { type ByeReason, encode, type LinkId, type Message, type PeerInfo } from "../codec/message.ts";
+import { encodeTexts, isSaid, type MemberId, type Post, PostKind, sealPost } from "../codec/post.ts";
+import { assert, PeerError, unreachable } from "../errors.ts";
+import { limits } from "../limits.ts";
+import { Clock } from "./clock.ts";
+import { type Context, jitter, type RoomConfig } from "./context.ts";
+import type { Effect, News, RoomEvent } from "./event.ts";
+import { Log, type Stream } from "./log.ts";
+import { Members } from "./members.ts";
+import { Mesh } from "./mesh.ts";
+import { Peer } from "./peer.ts";
+import { Spread } from "./spread.ts";
+import { Sync } from "./sync.ts";
+import { type Timer, Timers } from "./timers.ts";
+
+export class RoomNode {
+  readonly members: Members;
+  readonly log: Log;
+  private readonly context: Context;
+  private readonly spread: Spread;
+  private readonly mesh: Mesh;
+  private readonly sync: Sync;
+  private effects: Effect[] = [];
+  private self: Stream | undefined;
+  /** Wall clock less monotonic clock, at the last event. */
+  private skewMs: number | undefined;
+  private isIsolated = false;
+  private leaving = false;
+  /** Posts of ours that peers had when the leave timer was last armed, over all of them. */
+  private handedOver = 0;
+  private hasEnded = false;
+
+  constructor(config: RoomConfig) {
+    const node = this;
+    this.log = new Log(stream => {
+      for (const peer of this.context.peers.values()) peer.claims.clear(stream);
+    });
+    this.context = {
+      config,
+      timers: new Timers(),
+      clock: new Clock(),
+      log: this.log,
+      peers: new Map(),
+      linked: new Map(),
+      now: 0,
+      wall: 0,
+      get self() {
+        assert(node.self !== undefined, "a node is started first");
+        return node.self;
+      },
+      emit: effect => this.effects.push(effect),
+      tell: news => this.tell(news),
+      publish: (kind, body) => this.publish(kind, body),
+      drop: (peer, fault) => this.drop(peer, fault),
+    };
+    this.members = new Members(this.context, member => this.mesh.onRoster(member));
+    this.mesh = new Mesh(this.context, this.members);
+    this.spread = new Spread(this.context, (stream, post) => this.onAccepted(stream, post));
+    this.sync = new Sync(this.context, this.members);
+  }
+
+  /** When `handle` wants a `tick`, in the time of its `now`; infinity for never. */
+  get wakeAt(): number {
+    return this.context.timers.nextAt;
+  }
+
+  /** The link to a member, if there is one. */
+  linkTo(member: MemberId): Peer | undefined {
+    return this.context.linked.get(member);
+  }
+
+  get links(): number {
+    return this.context.peers.size;
+  }
+
+  /** `now` is monotonic and drives the timers; `wall` is the wall clock, which stamps posts. Both in ms. */
+  handle(event: RoomEvent, now: number, wall: number = now): Effect[] {
+    this.context.now = now;
+    this.context.wall = wall;
+    this.noticeSleep(wall - now);
+    this.dispatch(event);
+    this.spread.flush();
+    const { effects } = this;
+    this.effects = [];
+    return effects;
+  }
+
+  private dispatch(event: RoomEvent): void {
+    if (this.hasEnded) return;
+    switch (event.type) {
+      case "start":
+        return this.onStart(event.restored, event.joining);
+      case "knock":
+        return this.onKnock(event.link, event.peer);
+      case "up":
+        return this.onUp(event.link, event.peer, event.dialled);
+      case "down":
+        return this.onDown(event.link);
+      case "message":
+        return this.onMessage(event.link, event.message);
+      case "drained":
+        return this.onDrained(event.link);
+      case "dialFailed":
+        return this.mesh.onDialFailed(event.link, event.refusal);
+      case "tick":
+        return this.onTick();
+      case "say":
+        return this.onSay(event.texts);
+      case "rename":
+        return this.members.introduce(event.name);
+      case "leave":
+        return this.onLeave();
+      default:
+        return unreachable(event);
+    }
+  }
+
+  // The user.
+
+  private onStart(restored: readonly Post[], joining: boolean): void {
+    const { timers, now } = this.context;
+    this.sync.begin(joining);
+    for (const post of restored) this.context.clock.observe(post.clock, this.context.wall);
+    this.members.introduce(this.context.config.name);
+    this.restore(restored);
+    timers.arm({ type: "compare" }, now + jitter(this.context, limits.compareIntervalMs));
+    if (joining) timers.arm({ type: "sync" }, now + limits.syncTimeoutMs);
+  }
+
+  /** Takes up posts that this node has checked in an earlier run. */
+  private restore(posts: readonly Post[]): void {
+    for (const post of posts.toSorted((a, b) => a.session - b.session || a.seq - b.seq)) {
+      const known = this.log.get(post.author, post.session);
+      if (known !== undefined && post.seq <= known.head) continue;
+      if (known === undefined && post.seq !== 0) continue;
+      const stream = known ?? this.log.open(post);
+      if (stream === undefined) continue;
+      if (known !== undefined) this.log.append(stream, post);
+      this.members.onPost(stream, post);
+    }
+  }
+
+  /** What is said within one turn goes into as few posts as it fits. */
+  private onSay(texts: readonly string[]): void {
+    let batch: string[] = [];
+    let bytes = 0;
+    for (const text of texts) {
+      const length = Buffer.byteLength(text) + 1;
+      assert(length - 1 <= limits.bodyMaxBytes, "a text fits a post");
+      if (bytes + length > limits.bodyMaxBytes + 1) {
+        this.publish(PostKind.text, encodeTexts(batch));
+        batch = [];
+        bytes = 0;
+      }
+      batch.push(text);
+      bytes += length;
+    }
+    if (batch.length > 0) this.publish(PostKind.text, encodeTexts(batch));
+  }
+
+  private publish(kind: number, body: Uint8Array): Post {
+    const { config, clock, wall } = this.context;
+    const { member, sign } = config.identity;
+    const { session } = config;
+    const seq = this.self === undefined ? 0 : this.self.head + 1;
+    const post = sealPost(config.room, { author: member, session, seq, clock: clock.next(wall), kind, body }, sign);
+    if (this.self === undefined) this.self = this.log.open(post);
+    else this.log.append(this.self, post);
+    this.spread.onOwn(this.context.self, post);
+    return post;
+  }
+
+  private onLeave(): void {
+    if (this.leaving) return;
+    this.leaving = true;
+    this.publish(PostKind.remove, new Uint8Array());
+    this.context.timers.arm({ type: "leave" }, this.context.now + limits.leaveTimeoutMs);
+    for (const peer of this.context.peers.values()) this.sayBye(peer);
+    if (this.context.peers.size === 0) this.end();
+  }
+
+  /** Goodbye comes behind all that the peer is still to get from us. */
+  private sayBye(peer: Peer): void {
+    if (!this.leaving || peer.byeSent || peer.cursors.has(this.context.self)) return;
+    peer.byeSent = true;
+    const frame = encode({ type: "bye", reason: "leaving" });
+    this.context.emit({ type: "send", links: [peer.link], frame });
+  }
+
+  private end(): void {
+    this.hasEnded = true;
+    this.context.emit({ type: "tell", news: { type: "ended" } });
+  }
+
+  // Links.
+
+  private onKnock(link: LinkId, peer: PeerInfo): void {
+    const refusal = this.leaving
+      ? { reason: "full" as const, suggestion: "", addresses: [] }
+      : this.mesh.refusalFor(peer);
+    this.context.emit(refusal === undefined ? { type: "admit", link } : { type: "refuse", link, refusal });
+  }
+
+  private onUp(link: LinkId, info: PeerInfo, dialled: boolean): void {
+    const { peers, linked, now, timers } = this.context;
+    if (dialled) this.mesh.onDialled(link);
+    const peer = new Peer(link, info, dialled, now);
+    const other = linked.get(info.member);
+    if (other !== undefined) {
+      if (this.keeps(other, peer)) return this.close(link, "duplicate");
+      this.detach(other, "duplicate");
+    }
+    peers.set(link, peer);
+    linked.set(info.member, peer);
+    this.spread.onUp(peer);
+    this.members.refresh(info.member, "lost");
+    this.ping(peer);
+    timers.arm({ type: "link", link }, now + limits.pingIdleMs);
+    if (this.isIsolated) {
+      this.isIsolated = false;
+      this.tell({ type: "linked" });
+    }
+    if (this.leaving) this.sayBye(peer);
+  }
+
+  /**
+   * Of two links between the same two nodes both ends keep the same one: that dialled by the lower id. When one node
+   * has dialled twice, the first link is dead for it, so the second stays.
+   */
+  private keeps(old: Peer, fresh: Peer): boolean {
+    if (old.info.session !== fresh.info.session) return old.info.session > fresh.info.session;
+    if (old.dialled === fresh.dialled) return false;
+    const { member } = this.context.config.identity;
+    return old.dialled === member < old.info.member;
+  }
+
+  private onDown(link: LinkId): void {
+    const peer = this.context.peers.get(link);
+    if (peer === undefined) return;
+    this.forget(peer);
+    this.mesh.onDown(peer);
+    this.members.onDown(peer);
+    this.noticeIsolation();
+  }
+
+  /** Takes a peer out of all state; the link itself is closed by who calls. */
+  private forget(peer: Peer): void {
+    const { peers, linked } = this.context;
+    peers.delete(peer.link);
+    if (linked.get(peer.info.member) === peer) linked.delete(peer.info.member);
+    this.spread.onDown(peer);
+    this.sync.onDown();
+    if (this.leaving && peers.size === 0) this.end();
+  }
+
+  private detach(peer: Peer, reason: ByeReason): void {
+    this.forget(peer);
+    this.close(peer.link, reason);
+  }
+
+  private close(link: LinkId, reason: ByeReason): void {
+    this.context.emit({ type: "close", link, reason });
+  }
+
+  private drop(peer: Peer, fault: PeerError): void {
+    if (this.context.peers.get(peer.link) !== peer) return;
+    this.close(peer.link, "fault");
+    this.context.emit({ type: "blame", link: peer.link, fault });
+    this.onDown(peer.link);
+  }
+
+  private noticeIsolation(): void {
+    if (this.context.peers.size > 0 || this.isIsolated || this.leaving) return;
+    this.isIsolated = this.members.presentCount > 1;
+    if (this.isIsolated) this.tell({ type: "isolated" });
+  }
+
+  private onMessage(link: LinkId, message: Message): void {
+    const peer = this.context.peers.get(link);
+    if (peer === undefined) return;
+    peer.lastHeardAt = this.context.now;
+    switch (message.type) {
+      case "post":
+        return this.spread.onPost(peer, message.post);
+      case "have":
+        this.sync.onHave(message.scope, message.entries);
+        return this.spread.onHave(peer, message.scope, message.entries);
+      case "want":
+        return this.spread.onWant(peer, message.entries);
+      case "prune":
+        return this.spread.onPrune(peer, message.streams);
+      case "compare":
+        return this.spread.onCompare(peer, message.digest);
+      case "ping":
+        return this.context.emit({
+          type: "send",
+          links: [link],
+          frame: encode({ type: "pong", token: message.token }),
+        });
+      case "pong":
+        return this.onPong(peer, message.token);
+      case "bye":
+        return this.onBye(peer, message.reason);
+      case "hello":
+      case "welcome":
+      case "refuse":
+        return this.drop(peer, new PeerError("out_of_turn", "a second handshake"));
+      default:
+        return unreachable(message);
+    }
+  }
+
+  private onBye(peer: Peer, reason: ByeReason): void {
+    if (reason !== "leaving") return;
+    peer.leaving = true;
+    this.answerBye(peer);
+  }
+
+  /** A leaver waits until we have all it said, its `remove` among it. */
+  private answerBye(peer: Peer): void {
+    const stream = this.log.get(peer.info.member, peer.info.session);
+    if (stream !== undefined && !stream.ended) return;
+    this.close(peer.link, "leaving");
+    this.onDown(peer.link);
+  }
+
+  private onDrained(link: LinkId): void {
+    const peer = this.context.peers.get(link);
+    if (peer === undefined) return;
+    this.spread.onDrained(peer);
+    this.sayBye(peer);
+  }
+
+  private ping(peer: Peer): void {
+    const { now } = this.context;
+    peer.ping = { token: peer.ping === undefined ? 1 : (peer.ping.token + 1) % 2 ** 32, sentAt: now };
+    const frame = encode({ type: "ping", token: peer.ping.token });
+    this.context.emit({ type: "send", links: [peer.link], frame });
+  }
+
+  private onPong(peer: Peer, token: number): void {
+    if (peer.ping?.token !== token) return;
+    const sample = this.context.now - peer.ping.sentAt;
+    // The smoothing of RFC 6298.
+    peer.roundTripMs = peer.roundTripMs === undefined ? sample : peer.roundTripMs * 0.875 + sample * 0.125;
+  }
+
+  private onLinkTimer(link: LinkId): void {
+    const { now, timers, peers } = this.context;
+    const peer = peers.get(link);
+    if (peer === undefined) return;
+    const silentMs = now - peer.lastHeardAt;
+    if (silentMs >= limits.linkSilenceTimeoutMs) {
+      this.close(link, "fault");
+      return this.onDown(link);
+    }
+    const pingDueAt = Math.max(peer.lastHeardAt, peer.ping?.sentAt ?? 0) + limits.pingIdleMs;
+    if (pingDueAt <= now) this.ping(peer);
+    const silenceAt = peer.lastHeardAt + limits.linkSilenceTimeoutMs;
+    timers.arm({ type: "link", link }, Math.min(silenceAt, Math.max(pingDueAt, now + limits.pingIdleMs)));
+  }
+
+  // Posts.
+
+  private onAccepted(stream: Stream, post: Post): void {
+    this.members.onPost(stream, post);
+    if (isSaid(post)) this.tell({ type: "said", post, history: false });
+    this.sync.onPost(stream);
+    if (stream.ended) {
+      const peer = this.context.linked.get(stream.author);
+      if (peer?.leaving === true && peer.info.session === stream.session) this.answerBye(peer);
+    }
+    const { identity, session } = this.context.config;
+    if (stream.author === identity.member && stream.session > session && post.seq === 0)
+      this.context.emit({ type: "tell", news: { type: "replaced" } });
+  }
+
+  // Time.
+
+  private onTick(): void {
+    const { timers, now } = this.context;
+    for (let timer = timers.due(now); timer !== undefined; timer = timers.due(now)) this.onTimer(timer);
+  }
+
+  private onTimer(timer: Timer): void {
+    switch (timer.type) {
+      case "link":
+        return this.onLinkTimer(timer.link);
+      case "have":
+        return this.spread.onHaveTimer();
+      case "compare":
+        return this.spread.onCompareTimer();
+      case "graft":
+        return this.spread.onGraftTimer(timer.stream);
+      case "mesh":
+        return this.mesh.onTimer();
+      case "suspect":
+        return this.members.onSuspectTimer(timer.member);
+      case "sync":
+        return this.sync.end();
+      case "leave":
+        return this.onLeaveTimer();
+      default:
+        return unreachable(timer);
+    }
+  }
+
+  /** Slow peers are waited for as long as they take something. */
+  private onLeaveTimer(): void {
+    const { peers, self, timers, now } = this.context;
+    let handedOver = 0;
+    for (const peer of peers.values()) handedOver += peer.claims.head(self);
+    if (handedOver <= this.handedOver) return this.end();
+    this.handedOver = handedOver;
+    timers.arm({ type: "leave" }, now + limits.leaveTimeoutMs);
+  }
+
+  /**
+   * The wall clock ran on while the monotonic one stood still: the machine slept. Every link may be dead, or alive and
+   * only waiting for us; each is asked before it is judged.
+   */
+  private noticeSleep(skewMs: number): void {
+    const slept = skewMs - (this.skewMs ?? skewMs) > limits.pingIdleMs;
+    this.skewMs = skewMs;
+    if (!slept) return;
+    for (const peer of this.context.peers.values()) {
+      peer.lastHeardAt = this.context.now - limits.pingIdleMs;
+      this.ping(peer);
+    }
+  }
+
+  private tell(news: News): void {
+    if (!this.sync.isHolding) this.context.emit({ type: "tell", news });
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * What the core keeps of one link that is up: who is there, what it has told us, what we still owe it.
+ */
+import { encode, type LinkId, type PeerInfo, type StreamKey, type WantEntry } from "../codec/message.ts";
+import { limits } from "../limits.ts";
+import type { Stream } from "./log.ts";
+
+/** Posts of one stream that a peer is to get as its link takes them, `end` included. */
+export interface Cursor {
+  next: number;
+  readonly end: number;
+}
+
+export class Peer {
+  lastHeardAt: number;
+  /** Smoothed round trip, ms; undefined until the first pong. */
+  roundTripMs: number | undefined;
+  /** The ping that waits for its pong. */
+  ping: { readonly token: number; readonly sentAt: number } | undefined;
+  lastPingAt: number;
+  /** Bytes that may still be pushed before the link has to drain. */
+  creditBytes: number = limits.linkCreditBytes;
+  /** What it gets as the link takes it, stream by stream in turns. */
+  readonly cursors = new Map<Stream, Cursor>();
+  /** Streams whose new head it has not been told. */
+  readonly dirty = new Set<Stream>();
+  /** Collected during one event, sent as one message each. */
+  wants: WantEntry[] = [];
+  prunes: StreamKey[] = [];
+  readonly claims = new Claims();
+  /** It has said goodbye and waits until we have all it said. */
+  leaving = false;
+  /** We have said goodbye on this link. */
+  byeSent = false;
+  /** It was sent our whole list since it came up. */
+  listSent = false;
+
+  constructor(
+    readonly link: LinkId,
+    readonly info: PeerInfo,
+    readonly dialled: boolean,
+    now: number,
+  ) {
+    this.lastHeardAt = now;
+    this.lastPingAt = now;
+  }
+
+  /** The frames of the wants and prunes collected, if any. */
+  takeRequests(): Uint8Array[] {
+    const frames: Uint8Array[] = [];
+    for (let at = 0; at < this.prunes.length; at += limits.digestEntriesMax)
+      frames.push(encode({ type: "prune", streams: this.prunes.slice(at, at + limits.digestEntriesMax) }));
+    for (let at = 0; at < this.wants.length; at += limits.digestEntriesMax)
+      frames.push(encode({ type: "want", entries: this.wants.slice(at, at + limits.digestEntriesMax) }));
+    if (frames.length > 0) {
+      this.wants = [];
+      this.prunes = [];
+    }
+    return frames;
+  }
+}
+
+/** What a peer says it holds, by stream: flat numbers, since a large room has many of them. */
+export class Claims {
+  private heads = new Uint32Array(0);
+  private floors = new Uint32Array(0);
+
+  /** The highest post the peer is known to have, −1 where nothing is known. */
+  head(stream: Stream): number {
+    return (this.heads[stream.slot] ?? 0) - 1;
+  }
+
+  /** The lowest it said it can give. */
+  floor(stream: Stream): number {
+    return this.floors[stream.slot] ?? 0;
+  }
+
+  /** The peer has, or was sent, this post. */
+  raise(stream: Stream, head: number): void {
+    if (head > this.head(stream)) {
+      this.reserve(stream.slot);
+      this.heads[stream.slot] = head + 1;
+    }
+  }
+
+  set(stream: Stream, floor: number, head: number): void {
+    this.raise(stream, head);
+    this.reserve(stream.slot);
+    this.floors[stream.slot] = floor;
+  }
+
+  /** The slot is free again and may be given to another stream. */
+  clear(stream: Stream): void {
+    if (stream.slot >= this.heads.length) return;
+    this.heads[stream.slot] = 0;
+    this.floors[stream.slot] = 0;
+  }
+
+  private reserve(slot: number): void {
+    if (slot < this.heads.length) return;
+    const length = Math.max(16, 2 ** Math.ceil(Math.log2(slot + 1)));
+    const [heads, floors] = [new Uint32Array(length), new Uint32Array(length)];
+    heads.set(this.heads);
+    floors.set(this.floors);
+    this.heads = heads;
+    this.floors = floors;
+  }
+}

@@ -1,0 +1,380 @@
+/**
+ * How posts reach everyone, once: pushed along the author's tree, announced to the rest, asked for where one is missing.
+ *
+ * One door for a post from outside, `onPost`: known, next, or ahead of a hole. One door for what a peer is to get:
+ * pushed at once where the link has credit, else by a cursor that moves as the link drains. So a slow reader costs a
+ * number per stream, never a queue, and nothing is sent twice on a link.
+ */
+import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
+import { memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
+import { PeerError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import { type Context, jitter, randomBelow } from "./context.ts";
+import { entryOf, type Stream } from "./log.ts";
+import { introductionOf } from "./members.ts";
+import type { Peer } from "./peer.ts";
+
+export class Spread {
+  private haveArmed = false;
+  /** Peers with wants or prunes to send at the end of this event. */
+  private readonly requesting = new Set<Peer>();
+  /** Streams nobody has opened for us yet, and until when we wait for whom we asked. */
+  private readonly opening = new Map<string, number>();
+
+  /** `onAccepted` interprets a post that is new, checked and in its turn. */
+  constructor(
+    private readonly context: Context,
+    private readonly onAccepted: (stream: Stream, post: Post) => void,
+  ) {}
+
+  // Links.
+
+  onUp(peer: Peer): void {
+    const { self, log } = this.context;
+    self.tree.eager.add(peer);
+    if (self.head >= 0) this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(self)] }));
+    // One of the two asks: its list shows the other what both lack.
+    if (peer.dialled) this.send(peer, encode({ type: "compare", digest: log.digest() }));
+  }
+
+  onDown(peer: Peer): void {
+    this.requesting.delete(peer);
+    for (const stream of this.context.log.all()) {
+      const orphaned = stream.tree.onDown(peer);
+      if (stream.asked?.peer === peer) stream.asked = undefined;
+      if (orphaned && stream.live) this.adopt(stream);
+    }
+  }
+
+  /** The link can take more. */
+  onDrained(peer: Peer): void {
+    peer.creditBytes = limits.linkCreditBytes;
+    this.pump(peer);
+  }
+
+  // Posts.
+
+  /** Spreads a post of our own. */
+  onOwn(stream: Stream, post: Post): void {
+    this.context.emit({ type: "persist", post });
+    this.push(stream, post, undefined);
+    this.onAccepted(stream, post);
+  }
+
+  onPost(peer: Peer, post: Post): void {
+    const stream = this.context.log.get(post.author, post.session);
+    if (stream === undefined) {
+      // Without post 0 there is no key to check it with; a digest will tell of the stream again.
+      if (post.seq === 0) this.open(peer, post);
+      return;
+    }
+    peer.claims.raise(stream, post.seq);
+    if (post.seq <= stream.head) return this.onDuplicate(peer, stream, post);
+    if (post.seq > stream.head + 1 && !this.mayJump(peer, stream, post)) {
+      stream.stash(post, peer);
+      return this.armGraft(stream, this.graftDelay(peer));
+    }
+    if (!this.accept(peer, stream, post)) return;
+    for (let next = stream.unstash(); next !== undefined; next = stream.unstash())
+      if (!this.accept(next.from, stream, next.post)) return;
+  }
+
+  private open(peer: Peer, post: Post): void {
+    const { log } = this.context;
+    const introduction = introductionOf(post);
+    if (introduction === undefined || memberIdOf(introduction.publicKey) !== post.author)
+      return this.context.drop(peer, new PeerError("malformed", "a session without a proper beginning"));
+    for (const other of log.sessionsOf(post.author))
+      if (!Buffer.from(other.publicKey).equals(introduction.publicKey))
+        return this.context.drop(peer, new PeerError("bad_signature", "two keys with one hash"));
+    if (!this.isSigned(introduction.publicKey, post))
+      return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
+    const stream = log.open(post);
+    if (stream === undefined) return;
+    this.opening.delete(keyOf(post));
+    this.plant(stream, peer);
+    peer.claims.raise(stream, 0);
+    this.spread(peer, stream, post);
+  }
+
+  /** A new author's tree is that of whoever stands where it enters the mesh. */
+  private plant(stream: Stream, peer: Peer): void {
+    const { log, self, peers } = this.context;
+    const direct = peer.info.member === stream.author;
+    const like = direct ? self : log.get(peer.info.member, peer.info.session);
+    if (like !== undefined) stream.tree.startLike(like.tree, peer);
+    else for (const other of peers.values()) if (other !== peer) stream.tree.eager.add(other);
+  }
+
+  private accept(peer: Peer, stream: Stream, post: Post): boolean {
+    const fault = this.faultOf(stream, post);
+    if (fault !== undefined) {
+      this.context.drop(peer, fault);
+      return false;
+    }
+    this.context.log.append(stream, post);
+    this.spread(peer, stream, post);
+    return true;
+  }
+
+  private spread(peer: Peer, stream: Stream, post: Post): void {
+    const { clock, wall } = this.context;
+    clock.observe(post.clock, wall);
+    stream.tree.onFirst(peer);
+    this.context.emit({ type: "persist", post });
+    this.push(stream, post, peer);
+    this.onAccepted(stream, post);
+  }
+
+  /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
+  private faultOf(stream: Stream, post: Post): PeerError | undefined {
+    if (post.clock <= stream.clock) return new PeerError("malformed", "a clock that went back");
+    if (!this.isSigned(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
+    if (post.kind === PostKind.add) {
+      const introduction = introductionOf(post);
+      if (introduction === undefined || !Buffer.from(stream.publicKey).equals(introduction.publicKey))
+        return new PeerError("malformed", "an add with another key");
+    }
+    return undefined;
+  }
+
+  private isSigned(publicKey: Uint8Array, post: Post): boolean {
+    const { room, verify } = this.context.config;
+    return verify(publicKey, signedBytes(room, unsignedPart(post)), post.signature);
+  }
+
+  private onDuplicate(peer: Peer, stream: Stream, post: Post): void {
+    const kept = stream.get(post.seq);
+    if (kept !== undefined && !Buffer.from(kept.signature).equals(post.signature)) {
+      if (!this.isSigned(stream.publicKey, post))
+        return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
+      if (stream.equivocated) return;
+      stream.equivocated = true;
+      return this.context.tell({ type: "equivocated", member: stream.author });
+    }
+    const pruned = stream.tree.onDuplicate(peer, stream.author);
+    if (pruned === undefined) return;
+    pruned.prunes.push({ author: stream.author, session: stream.session });
+    this.requesting.add(pruned);
+  }
+
+  /** Nobody has what lies before this post any more: the stream goes on from here. */
+  private mayJump(peer: Peer, stream: Stream, post: Post): boolean {
+    return peer.claims.floor(stream) === post.seq && !this.givers(stream).some(giver => giver !== peer);
+  }
+
+  /** Peers that are known to have the next post. */
+  private givers(stream: Stream): Peer[] {
+    const next = stream.head + 1;
+    return [...this.context.peers.values()].filter(
+      peer => peer.claims.head(stream) >= next && peer.claims.floor(stream) <= next,
+    );
+  }
+
+  private push(stream: Stream, post: Post, from: Peer | undefined): void {
+    const { peers } = this.context;
+    const { eager } = stream.tree;
+    let frame: Uint8Array | undefined;
+    const links: number[] = [];
+    for (const peer of eager) {
+      if (peer === from || peer.cursors.has(stream) || peer.claims.head(stream) >= post.seq) continue;
+      if (peer.creditBytes <= 0) {
+        peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
+        continue;
+      }
+      frame ??= encode({ type: "post", post });
+      peer.creditBytes -= frame.length;
+      peer.claims.raise(stream, post.seq);
+      links.push(peer.link);
+    }
+    if (frame !== undefined) this.context.emit({ type: "send", links, frame });
+    for (const peer of peers.values()) {
+      if (peer === from || peer.info.member === stream.author || peer.claims.head(stream) >= post.seq) continue;
+      if (!eager.has(peer)) this.announce(peer, stream);
+    }
+  }
+
+  private announce(peer: Peer, stream: Stream): void {
+    peer.dirty.add(stream);
+    if (this.haveArmed) return;
+    this.haveArmed = true;
+    this.context.timers.arm({ type: "have" }, this.context.now + jitter(this.context, limits.haveIntervalMs));
+  }
+
+  // Digests.
+
+  onHaveTimer(): void {
+    this.haveArmed = false;
+    for (const peer of this.context.peers.values()) {
+      if (peer.dirty.size === 0) continue;
+      const entries = [...peer.dirty].filter(stream => peer.claims.head(stream) < stream.head).map(entryOf);
+      peer.dirty.clear();
+      this.sendEntries(peer, entries, "news");
+    }
+  }
+
+  /** Compares all with one random neighbour, so that whatever went wrong before ends here. */
+  onCompareTimer(): void {
+    const peers = [...this.context.peers.values()];
+    const peer = peers[randomBelow(this.context, peers.length)];
+    if (peer !== undefined) this.send(peer, encode({ type: "compare", digest: this.context.log.digest() }));
+    this.context.timers.arm({ type: "compare" }, this.context.now + jitter(this.context, limits.compareIntervalMs));
+  }
+
+  onCompare(peer: Peer, digest: Uint8Array): void {
+    const same = Buffer.from(this.context.log.digest()).equals(digest);
+    if (same) this.send(peer, encode({ type: "have", scope: "same", entries: [] }));
+    else this.sendEntries(peer, [...this.context.log.offered()], "last");
+  }
+
+  onHave(peer: Peer, scope: HaveScope, entries: readonly HaveEntry[]): void {
+    const { log, self } = this.context;
+    for (const entry of entries) {
+      const stream = log.get(entry.author, entry.session);
+      if (stream === undefined) this.askToOpen(peer, entry);
+      else if (stream !== self) {
+        peer.claims.set(stream, entry.floor, entry.head);
+        if (entry.head > stream.head) this.armGraft(stream, scope === "news" ? this.graftDelay(peer) : 0);
+      } else if (entry.head <= self.head) peer.claims.set(self, entry.floor, entry.head);
+    }
+    if (scope !== "last") return;
+    const lacking = [...log.all()].filter(stream => offers(stream) && peer.claims.head(stream) < stream.head);
+    this.sendEntries(peer, lacking.map(entryOf), "news");
+  }
+
+  private askToOpen(peer: Peer, entry: HaveEntry): void {
+    const { now } = this.context;
+    const key = keyOf(entry);
+    if ((this.opening.get(key) ?? 0) > now || this.opening.size >= limits.sessionsMax) return;
+    this.opening.set(key, now + limits.graftDelayRoundTrips * roundTrip(peer) + limits.haveIntervalMs);
+    this.want(peer, { author: entry.author, session: entry.session, from: 0, to: OPEN_END });
+  }
+
+  // Wants.
+
+  onWant(peer: Peer, entries: readonly WantEntry[]): void {
+    for (const { author, session, from, to } of entries) {
+      const stream = this.context.log.get(author, session);
+      if (stream === undefined) continue;
+      if (to === OPEN_END) stream.tree.eager.add(peer);
+      if (from <= stream.head) peer.cursors.set(stream, { next: from, end: to });
+    }
+    this.pump(peer);
+  }
+
+  onPrune(peer: Peer, streams: readonly StreamKey[]): void {
+    for (const { author, session } of streams) {
+      const stream = this.context.log.get(author, session);
+      if (stream === undefined) continue;
+      stream.tree.eager.delete(peer);
+      peer.cursors.delete(stream);
+    }
+  }
+
+  /** Sends what the cursors point at, one post per stream in turns, while the link has credit. */
+  private pump(peer: Peer): void {
+    while (peer.creditBytes > 0 && peer.cursors.size > 0) {
+      for (const [stream, cursor] of peer.cursors) {
+        if (peer.creditBytes <= 0) return;
+        if (cursor.next > 0 && cursor.next < stream.floor) {
+          cursor.next = stream.floor;
+          this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(stream)] }));
+        }
+        const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
+        if (post === undefined) {
+          peer.cursors.delete(stream);
+          continue;
+        }
+        this.send(peer, encode({ type: "post", post }));
+        peer.claims.raise(stream, cursor.next);
+        cursor.next += 1;
+      }
+    }
+  }
+
+  private armGraft(stream: Stream, delayMs: number): void {
+    if (stream.graftArmed) return;
+    stream.graftArmed = true;
+    const { now, timers } = this.context;
+    timers.arm({ type: "graft", stream }, now + (stream.tree.parent === undefined ? 0 : delayMs));
+  }
+
+  /** What should have come has not: ask somebody who has it. */
+  onGraftTimer(stream: Stream): void {
+    stream.graftArmed = false;
+    const { asked } = stream;
+    stream.asked = undefined;
+    // Whoever was asked and gave nothing has claimed what it does not have, or is too slow to wait for.
+    if (asked?.head === stream.head) asked.peer.claims.clear(stream);
+    const knowing = [...this.context.peers.values()].filter(peer => peer.claims.head(stream) > stream.head);
+    const able = knowing.filter(peer => peer.claims.floor(stream) <= stream.head + 1);
+    const giver = nearest(able) ?? nearest(knowing);
+    if (giver === undefined) return;
+    this.graft(giver, stream);
+    stream.asked = { peer: giver, head: stream.head };
+    this.armGraft(stream, this.graftDelay(giver) + limits.haveIntervalMs);
+  }
+
+  /** The stream has lost its feed: ask a neighbour that does not get it from us to feed us from now on. */
+  private adopt(stream: Stream): void {
+    const peers = [...this.context.peers.values()].filter(peer => peer.info.member !== stream.author);
+    const giver = nearest(peers.filter(peer => !stream.tree.eager.has(peer))) ?? nearest(peers);
+    if (giver !== undefined) this.graft(giver, stream);
+  }
+
+  private graft(giver: Peer, stream: Stream): void {
+    stream.tree.onGraft(giver);
+    this.want(giver, { author: stream.author, session: stream.session, from: stream.head + 1, to: OPEN_END });
+  }
+
+  private want(peer: Peer, entry: WantEntry): void {
+    peer.wants.push(entry);
+    this.requesting.add(peer);
+  }
+
+  private graftDelay(peer: Peer): number {
+    return Math.max(limits.graftDelayMinMs, limits.graftDelayRoundTrips * roundTrip(peer));
+  }
+
+  // Sending.
+
+  /** Sends the wants and prunes that this event has collected. */
+  flush(): void {
+    for (const peer of this.requesting) for (const frame of peer.takeRequests()) this.send(peer, frame);
+    this.requesting.clear();
+  }
+
+  private sendEntries(peer: Peer, entries: readonly HaveEntry[], scope: "news" | "last"): void {
+    if (entries.length === 0 && scope === "news") return;
+    let start = 0;
+    do {
+      const slice = entries.slice(start, start + limits.digestEntriesMax);
+      start += slice.length;
+      const isLast = start >= entries.length;
+      this.send(peer, encode({ type: "have", scope: scope === "last" && !isLast ? "part" : scope, entries: slice }));
+    } while (start < entries.length);
+  }
+
+  private send(peer: Peer, frame: Uint8Array): void {
+    peer.creditBytes -= frame.length;
+    this.context.emit({ type: "send", links: [peer.link], frame });
+  }
+}
+
+function offers(stream: Stream): boolean {
+  return stream.live || stream.retained > 0;
+}
+
+export function keyOf(stream: StreamKey): string {
+  return `${stream.author} ${stream.session}`;
+}
+
+function roundTrip(peer: Peer): number {
+  return peer.roundTripMs ?? limits.roundTripGuessMs;
+}
+
+function nearest(peers: readonly Peer[]): Peer | undefined {
+  let best: Peer | undefined;
+  for (const peer of peers) if (best === undefined || roundTrip(peer) < roundTrip(best)) best = peer;
+  return best;
+}
