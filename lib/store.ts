@@ -6,8 +6,18 @@
  * two writers with one key would sign two different posts with one number; reading by others stays possible.
  * Once it is open nothing throws: what cannot be kept is told through `onTrouble`, once, and the chat goes on.
  */
-import { constants, Database, type Statement } from "bun:sqlite";
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, statSync } from "node:fs";
+import { Database, type Statement } from "bun:sqlite";
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import { hexOf } from "./codec/bytes.ts";
 import { type Address, decodePost, KEY_BYTES, type Post, type RoomId } from "./codec/post.ts";
@@ -46,6 +56,10 @@ const QUEUE_MAX_POSTS = 4_096;
 const QUEUE_MAX_BYTES = 8 * 1024 * 1024;
 /** Only a foreign tool can hold the database; the event loop stands still meanwhile. */
 const BUSY_TIMEOUT_MS = 100;
+/** The smallest page of SQLite. What is shorter has lost its header, and the pragmas in it mean nothing. */
+const HEADER_PAGE_MIN_BYTES = 512;
+/** Enough for the schema and the identity, which are the first things written. */
+const SALVAGED_BYTES = 64 * 1024;
 const ROOM_ID = "(SELECT id FROM rooms WHERE room = ?)";
 /** Leaves room for ".sqlite-wal" in the 255 bytes that file systems allow. */
 const FILE_NAME_MAX_BYTES = 200;
@@ -155,6 +169,8 @@ export class Store {
       // Read while the lock is held, so that nobody writes meanwhile.
       const kept = salvage(path);
       lock?.close();
+      // Neither SQLite's nor the system's: a bug.
+      if (!(error instanceof StoreError) && codeOf(error) === "") throw error;
       const { fault, reason } = reasonOf(error, path);
       throw new StoreError(fault, `${kept ? "no history is" : "nothing is"} kept in this run: ${reason}`, kept);
     }
@@ -408,6 +424,8 @@ function makePrivate(path: string): void {
   } catch (error) {
     if (codeOf(error) !== "EEXIST") throw error;
   }
+  // SQLite would go on with what it may not write, and fail later with a riddle.
+  accessSync(path, constants.R_OK | constants.W_OK);
   if (process.platform === "win32") return;
   for (const file of [path, `${path}-wal`, `${path}-shm`]) {
     const stats = statSync(file, { throwIfNoEntry: false });
@@ -423,11 +441,11 @@ function openDatabase(path: string): Database {
     const application = pragma(database, "application_id");
     const version = pragma(database, "user_version");
     const isNew = pragma(database, "schema_version") === 0;
+    if (!isNew && statSync(path).size < HEADER_PAGE_MIN_BYTES) throw new StoreError("damaged", damageOf(path));
     if (!isNew && application !== APPLICATION_ID)
       throw new StoreError("foreign", `${path} is a database of another program`);
     if (version > MIGRATIONS.length)
       throw new StoreError("newer", `${path} was written by a newer p2pchat; update this one`);
-    refuseTruncated(database, path);
     database.run("PRAGMA journal_mode = WAL");
     database.run("PRAGMA synchronous = NORMAL");
     if (version < MIGRATIONS.length) migrate(database, version);
@@ -444,15 +462,6 @@ function migrate(database: Database, version: number): void {
   database.run(`PRAGMA application_id = ${APPLICATION_ID}`);
   database.run(`PRAGMA user_version = ${MIGRATIONS.length}`);
   database.run("COMMIT");
-}
-
-/** SQLite itself would notice only when it comes to a page that is missing, in the middle of the chat. */
-function refuseTruncated(database: Database, path: string): void {
-  // With a log beside it the file may be shorter than it says: a checkpoint was killed half way, and is done again.
-  if ((statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return;
-  const { size } = statSync(path);
-  if (pragma(database, "page_count") * pragma(database, "page_size") > size)
-    throw new StoreError("damaged", `${path} is damaged: a part of it is missing`);
 }
 
 function pragma(database: Database, name: string): number {
@@ -483,14 +492,32 @@ function readIdentity(database: Database): Kept | undefined {
   return { secrets: { signing, sealing }, session };
 }
 
-/** The identity from a database that does not open as it should: read only, no lock, no log, nothing created. */
+/**
+ * The identity from a database that does not open as it should: damaged, cut short, unwritable. SQLite is shown a copy of
+ * the first pages, where the identity is, as if they were all there is (the header's fields: sqlite.org/fileformat2.html).
+ */
 function salvage(path: string): Kept | undefined {
   try {
-    const uri = `${Bun.pathToFileURL(path).href}?immutable=1`;
-    using database = new Database(uri, constants.SQLITE_OPEN_READONLY | constants.SQLITE_OPEN_URI);
-    return pragma(database, "application_id") === APPLICATION_ID ? readIdentity(database) : undefined;
+    const image = readStart(path, SALVAGED_BYTES);
+    const pageSize = image.readUInt16BE(16) === 1 ? 65_536 : image.readUInt16BE(16);
+    if (image.readUInt32BE(68) !== APPLICATION_ID) return undefined;
+    // No log, and no more pages than there are here.
+    image.writeUInt16BE(0x0101, 18);
+    image.writeUInt32BE(Math.floor(image.length / pageSize), 28);
+    using database = Database.deserialize(image, { readonly: true });
+    return readIdentity(database);
   } catch {
     return undefined;
+  }
+}
+
+function readStart(path: string, length: number): Buffer {
+  const file = openSync(path, "r");
+  try {
+    const buffer = Buffer.alloc(length);
+    return buffer.subarray(0, readSync(file, buffer, 0, length, 0));
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -544,17 +571,21 @@ function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
+function damageOf(path: string): string {
+  return `${path} is damaged or cut short`;
+}
+
 /** What went wrong, as the second half of a sentence. */
 function reasonOf(error: unknown, path: string): { readonly fault: StoreFault; readonly reason: string } {
   if (error instanceof StoreError) return { fault: error.fault, reason: error.message };
   const code = codeOf(error);
   const is = (...prefixes: string[]) => prefixes.some(prefix => code.startsWith(prefix));
   if (is("SQLITE_NOTADB")) return { fault: "foreign", reason: `${path} is not a database` };
-  if (is("SQLITE_CORRUPT")) return { fault: "damaged", reason: `${path} is damaged` };
+  if (is("SQLITE_CORRUPT")) return { fault: "damaged", reason: damageOf(path) };
   if (is("SQLITE_FULL", "ENOSPC", "EDQUOT")) return { fault: "full", reason: `no space is left for ${path}` };
   if (is("SQLITE_READONLY", "EROFS")) return { fault: "read_only", reason: `${path} is read-only` };
   if (is("SQLITE_CANTOPEN", "SQLITE_PERM", "EACCES", "EPERM"))
-    return { fault: "permission", reason: `${path} cannot be opened; look at its permissions` };
+    return { fault: "permission", reason: `you may not read and write ${path}` };
   if (is("ENOTDIR", "EEXIST")) return { fault: "failed", reason: `${path} is not in a directory` };
   if (is("SQLITE_BUSY", "SQLITE_LOCKED")) return { fault: "failed", reason: `${path} is in use by another program` };
   const detail = error instanceof Error ? error.message : String(error);
