@@ -110,6 +110,11 @@ export const limits = {
   /** A peer's clock may run ahead of ours by so much before we stop following it. */
   clockAheadMaxMs: 60_000,
 
+  /** How far a script may talk ahead of the slowest reader, in posts; more waits in its pipe. */
+  backlogMaxPosts: 64,
+  /** Nodes tried in turn while each says it is full and names others. */
+  joinHopsMax: 4,
+
   // Leaving.
   /** Saying goodbye to slow peers: as long as they make progress, but not longer than this without. */
   leaveTimeoutMs: 5_000,

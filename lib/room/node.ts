@@ -75,8 +75,14 @@ export class RoomNode {
     return this.context.linked.get(member);
   }
 
-  get links(): number {
-    return this.context.peers.size;
+  /** Somebody is so far behind what we say that a script had better wait. */
+  get isBacklogged(): boolean {
+    const { peers, self } = this.context;
+    for (const { cursors } of peers.values()) {
+      const cursor = cursors.get(self);
+      if (cursor !== undefined && self.head - cursor.next > limits.backlogMaxPosts) return true;
+    }
+    return false;
   }
 
   /** `now` is monotonic and drives the timers; `wall` is the wall clock, which stamps posts. Both in ms. */

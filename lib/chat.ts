@@ -1,0 +1,461 @@
+/**
+ * A chat: one node of a room with its sockets, its store and whoever listens. The public face of the library.
+ *
+ * ```ts
+ * const chat = await Chat.open({ name: "Bot", dial: { host: "localhost", port: 55107 } });
+ * chat.subscribe(events => { … });
+ * chat.say("hello");
+ * await chat.leave();
+ * ```
+ *
+ * The core decides and this file performs: in each turn of the loop first what was said goes into the core, then posts
+ * into the store, then frames to the links, then news to whoever listens. So what was shown is always kept.
+ */
+import type { LinkId, PeerInfo } from "./codec/message.ts";
+import { NO_ROOM, type RefusalInfo } from "./codec/message.ts";
+import { type Address, decodeTexts, type Post, PostKind, ROOM_BYTES, type RoomId, textIdOf } from "./codec/post.ts";
+import { ChatError, unreachable } from "./errors.ts";
+import { type Identity, identityOf, verifySignature } from "./identity.ts";
+import { limits } from "./limits.ts";
+import { localAddresses } from "./net/addresses.ts";
+import { type DialFailure, Transport, type TransportHandlers } from "./net/transport.ts";
+import type { Effect, News, RoomEvent } from "./room/event.ts";
+import type { Member } from "./room/members.ts";
+import { checkName, normalForm } from "./room/names.ts";
+import { RoomNode } from "./room/node.ts";
+import { Store, StoreError } from "./store.ts";
+import type { ChatControl, ChatEvent, MemberView, MessageView } from "./ui/view.ts";
+
+export interface ChatOptions {
+  readonly name: string;
+  /** Listen on this address only; everywhere if absent. */
+  readonly host?: string;
+  /** TCP port to listen on; the system's choice if absent. */
+  readonly port?: number;
+  /** A node of the room to join; without it a new room is opened. */
+  readonly dial?: Address;
+  /** Directory for identity and history; nothing is kept if absent. */
+  readonly data?: string;
+  /** 32 bytes that all members of a private room share. */
+  readonly roomKey?: Uint8Array;
+}
+
+/** The link id of the first dial. The core counts up from there, and further tries to get in count down. */
+const FIRST_DIAL: LinkId = 0;
+/** Restored from the store when a known room is entered again. */
+const RESTORED_POSTS_MAX = 5_000;
+
+export class Chat implements ChatControl {
+  readonly ended: Promise<void>;
+  private readonly transport: Transport;
+  private readonly identity: Identity;
+  private readonly session: number;
+  private node: RoomNode | undefined;
+  private room: RoomId = NO_ROOM;
+  private hosts: readonly string[] = [];
+  private port = 0;
+  private currentName: string;
+  /** Resolves with the room that the first dial has found. */
+  private joining: PromiseWithResolvers<void> | undefined;
+  private entryDial = FIRST_DIAL;
+  private saying: string[] = [];
+  private events: ChatEvent[] = [];
+  private readonly listeners = new Set<(events: readonly ChatEvent[]) => void>();
+  private turnScheduled = false;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private timerAt = Number.POSITIVE_INFINITY;
+  private waiting: PromiseWithResolvers<void> | undefined;
+  private leaving: Promise<void> | undefined;
+  private readonly leftRoom = Promise.withResolvers<void>();
+  private readonly finished = Promise.withResolvers<void>();
+
+  /**
+   * Opens a room, or joins one. Resolves when the node listens and, with `dial`, knows what the room knows.
+   * Throws `ChatError`: `bad_name`, `unreachable`, `refused`, `name_taken`, `wrong_key`; `StoreError` when this identity
+   * is in use by another process.
+   */
+  static async open(options: ChatOptions): Promise<Chat> {
+    const name = checkName(options.name);
+    const early: string[] = [];
+    let warn = (message: string): void => void early.push(message);
+    const store = openStore(options.data, name, message => warn(message));
+    const chat = new Chat(options, name, store);
+    warn = message => chat.warn(message);
+    early.forEach(warn);
+    try {
+      await chat.start(options);
+      return chat;
+    } catch (error) {
+      await chat.shutDown();
+      throw error;
+    }
+  }
+
+  private constructor(
+    options: ChatOptions,
+    name: string,
+    private readonly store: Store,
+  ) {
+    this.currentName = name;
+    this.identity = identityOf(store.secrets());
+    this.session = store.nextSession(Date.now());
+    this.ended = this.finished.promise;
+    this.transport = new Transport({
+      identity: this.identity,
+      session: this.session,
+      name: () => this.currentName,
+      room: () => this.room,
+      ...(options.roomKey !== undefined && { roomKey: options.roomKey }),
+      handlers: this.handlers(),
+    });
+  }
+
+  // What a user can do.
+
+  get name(): string {
+    return this.node?.members.ownName ?? this.currentName;
+  }
+
+  say(text: string): void {
+    const bytes = Buffer.byteLength(text);
+    if (bytes > limits.bodyMaxBytes)
+      throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}`);
+    // NUL divides the texts of a post.
+    this.saying.push(text.replaceAll("\0", "\ufffd"));
+    this.scheduleTurn();
+  }
+
+  direct(to: string, _text: string): void {
+    const found = this.node?.members.find(to) ?? [];
+    if (found.length === 0) throw new ChatError("no_such_member", `nobody here is called ${to}`);
+    throw new ChatError("bad_command", "direct messages are not in this version yet");
+  }
+
+  rename(name: string): void {
+    const wanted = checkName(name);
+    const holder = this.node?.members.holder(wanted);
+    if (holder !== undefined && holder !== this.identity.member)
+      throw new ChatError("name_taken", `the name ${wanted} is taken in this room`);
+    if (wanted === this.name) return;
+    this.currentName = wanted;
+    this.dispatch({ type: "rename", name: wanted });
+  }
+
+  members(): MemberView[] {
+    const present = [...(this.node?.members.present() ?? [])];
+    const isSelf = (member: Member) => member.id === this.identity.member;
+    return [...present.filter(isSelf), ...present.filter(member => !isSelf(member))].map(member => this.view(member));
+  }
+
+  async ready(): Promise<void> {
+    if (this.node?.isBacklogged !== true || this.leaving !== undefined) return;
+    this.waiting ??= Promise.withResolvers();
+    await this.waiting.promise;
+  }
+
+  leave(): Promise<void> {
+    this.leaving ??= this.sayGoodbye();
+    return this.leaving;
+  }
+
+  subscribe(listener: (events: readonly ChatEvent[]) => void): () => void {
+    this.listeners.add(listener);
+    // What happened before anybody listened waits for the first who does.
+    if (this.events.length > 0) this.scheduleTurn();
+    return () => this.listeners.delete(listener);
+  }
+
+  // Opening and ending.
+
+  private async start(options: ChatOptions): Promise<void> {
+    this.hosts = localAddresses(options.host).slice(0, limits.addressesMax);
+    this.port = (await this.transport.listen(options.host, options.port ?? 0)).port;
+    const { name, hosts, port } = { name: this.currentName, hosts: this.hosts, port: this.port };
+    const { member } = this.identity;
+    this.events.push({ event: "listening", name, member, address: hosts[0] ?? "127.0.0.1", port });
+    if (options.dial === undefined) {
+      this.enter(crypto.getRandomValues(Buffer.alloc(ROOM_BYTES)).toString("hex"), false);
+      return;
+    }
+    this.joining = Promise.withResolvers();
+    this.transport.dial(FIRST_DIAL, [options.dial]);
+    await this.joining.promise.catch(failure => {
+      throw this.joinError(failure, options.dial as Address);
+    });
+  }
+
+  /** The room is known: the core begins. */
+  private enter(room: RoomId, joining: boolean): void {
+    this.room = room;
+    this.store.enter(room, Date.now());
+    this.node = new RoomNode({
+      room,
+      identity: this.identity,
+      verify: verifySignature,
+      random: Math.random,
+      session: this.session,
+      name: this.currentName,
+      hosts: this.hosts,
+      port: this.port,
+    });
+    this.dispatch({ type: "start", restored: this.store.recent(room, RESTORED_POSTS_MAX), joining });
+  }
+
+  private async sayGoodbye(): Promise<void> {
+    this.sayAll();
+    this.dispatch({ type: "leave" });
+    if (this.node !== undefined) await this.leftRoom.promise;
+    await this.shutDown();
+  }
+
+  private async shutDown(): Promise<void> {
+    clearTimeout(this.timer);
+    this.waiting?.resolve();
+    await this.transport.stop();
+    this.endTurn();
+    this.store.close();
+    this.finished.resolve();
+  }
+
+  // Links.
+
+  private handlers(): TransportHandlers {
+    return {
+      knock: (link, peer) => this.onKnock(link, peer),
+      up: (link, peer, dialled, room) => {
+        if (this.node === undefined) this.enter(room, true);
+        this.dispatch({ type: "up", link, peer, dialled });
+      },
+      message: (link, message) => this.dispatch({ type: "message", link, message }),
+      drained: link => this.dispatch({ type: "drained", link }),
+      down: link => this.dispatch({ type: "down", link }),
+      dialFailed: (link, failure) => this.onDialFailed(link, failure),
+    };
+  }
+
+  private onKnock(link: LinkId, peer: PeerInfo): void {
+    if (this.node !== undefined) this.dispatch({ type: "knock", link, peer });
+    else this.transport.refuse(link, { reason: "full", suggestion: "", addresses: [] });
+  }
+
+  private onDialFailed(link: LinkId, failure: DialFailure): void {
+    const { refusal } = failure;
+    if (link > FIRST_DIAL) {
+      this.dispatch({ type: "dialFailed", link, ...(refusal !== undefined && { refusal }) });
+    } else if (refusal !== undefined && refusal.addresses.length > 0 && link > -2 * limits.joinHopsMax) {
+      // Full, but it has named others.
+      this.entryDial -= 2;
+      this.transport.dial(this.entryDial, refusal.addresses);
+    } else this.joining?.reject(failure);
+  }
+
+  private joinError(failure: unknown, { host, port }: Address): unknown {
+    if (!isDialFailure(failure)) return failure;
+    const { reason, message } = failure;
+    const at = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+    switch (reason) {
+      case "name_taken": {
+        const suggestion = failure.refusal?.suggestion ?? "";
+        const free = suggestion === "" ? "" : `; ${suggestion} is free`;
+        return new ChatError("name_taken", `the name ${this.currentName} is taken in this room${free}`, suggestion);
+      }
+      case "wrong_key":
+        return new ChatError("wrong_key", `cannot enter the room at ${at}: ${message}`);
+      case "bad_name":
+        return new ChatError("bad_name", `the room at ${at} does not accept the name ${this.currentName}`);
+      case "full":
+      case "own_key":
+      case "wrong_room":
+      case "bad_version":
+        return new ChatError("refused", `cannot join the room at ${at}: ${message}`);
+      default:
+        return new ChatError("unreachable", `cannot reach ${at}: ${message}`);
+    }
+  }
+
+  // The core.
+
+  private dispatch(event: RoomEvent): void {
+    if (this.node === undefined) return;
+    // Before any frame is queued, so that the store is written before the links are.
+    this.scheduleTurn();
+    for (const effect of this.node.handle(event, performance.now(), Date.now())) this.perform(effect);
+    this.armTimer();
+  }
+
+  private perform(effect: Effect): void {
+    switch (effect.type) {
+      case "send":
+        for (const link of effect.links) this.transport.send(link, effect.frame);
+        return;
+      case "admit":
+        return this.transport.admit(effect.link);
+      case "refuse":
+        return this.transport.refuse(effect.link, effect.refusal);
+      case "close":
+        return this.transport.close(effect.link, effect.reason);
+      case "dial":
+        return this.transport.dial(effect.link, effect.addresses, effect.expect);
+      case "persist":
+        return this.store.append(this.room, effect.post);
+      case "blame":
+        return;
+      case "tell":
+        return this.onNews(effect.news);
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  private armTimer(): void {
+    const at = this.node?.wakeAt ?? Number.POSITIVE_INFINITY;
+    if (at === this.timerAt) return;
+    clearTimeout(this.timer);
+    this.timerAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.timer = setTimeout(
+      () => {
+        this.timerAt = Number.POSITIVE_INFINITY;
+        this.dispatch({ type: "tick" });
+      },
+      Math.max(0, at - performance.now()),
+    );
+  }
+
+  // Turns.
+
+  private scheduleTurn(): void {
+    if (this.turnScheduled) return;
+    this.turnScheduled = true;
+    queueMicrotask(() => {
+      this.turnScheduled = false;
+      this.sayAll();
+      this.store.flush();
+      // Behind the transport's own microtask: links first, then the screen.
+      queueMicrotask(() => this.endTurn());
+    });
+  }
+
+  private sayAll(): void {
+    if (this.saying.length === 0) return;
+    const texts = this.saying;
+    this.saying = [];
+    this.dispatch({ type: "say", texts });
+  }
+
+  private endTurn(): void {
+    this.store.flush();
+    if (this.waiting !== undefined && this.node?.isBacklogged === false) {
+      this.waiting.resolve();
+      this.waiting = undefined;
+    }
+    if (this.events.length === 0 || this.listeners.size === 0) return;
+    const { events } = this;
+    this.events = [];
+    for (const listener of this.listeners) listener(events);
+  }
+
+  // News.
+
+  private onNews(news: News): void {
+    switch (news.type) {
+      case "said":
+        return this.onSaid(news.post, news.history);
+      case "joined":
+        return this.onJoined(news.member, news.present);
+      case "left":
+        if (news.member === this.identity.member) return;
+        this.events.push({ event: "leave", name: news.name, member: news.member, reason: news.reason });
+        return;
+      case "renamed":
+        this.events.push({ event: "rename", member: news.member, from: news.from, to: news.to });
+        return;
+      case "isolated":
+        return this.fail("unreachable", "no link to anyone: what you say is kept and sent once someone is back");
+      case "linked":
+        this.events.push({ event: "notice", level: "info", message: "linked to the room again" });
+        return;
+      case "equivocated":
+        return this.warn(`${this.nameOf(news.member)} says different things to different people`);
+      case "synced":
+        return this.joining?.resolve();
+      case "replaced":
+        this.fail("refused", "this identity has joined from somewhere else, so this session ends");
+        void this.leave();
+        return;
+      case "ended":
+        return this.leftRoom.resolve();
+      default:
+        return unreachable(news);
+    }
+  }
+
+  private onSaid(post: Post, history: boolean): void {
+    if (post.kind !== PostKind.text) return;
+    const name = this.nameOf(post.author);
+    const at = Math.floor(post.clock / 1000);
+    const own = post.author === this.identity.member;
+    const shared = { name, member: post.author, at, own, history } satisfies Partial<MessageView>;
+    decodeTexts(post.body).forEach((text, index) => {
+      this.events.push({ event: "message", id: textIdOf(post, index), text, ...shared });
+    });
+  }
+
+  private onJoined(id: string, present: boolean): void {
+    const member = this.node?.members.get(id);
+    if (member === undefined || id === this.identity.member) return;
+    const { name, address, port } = this.view(member);
+    this.events.push({ event: "join", name, member: id, address, port, present });
+    const { introduction } = member;
+    this.store.remember({
+      room: this.room,
+      name: normalForm(introduction.name),
+      publicKey: introduction.publicKey,
+      addresses: introduction.hosts.map(host => ({ host, port: introduction.port })),
+      seen: Date.now(),
+    });
+  }
+
+  private view({ id, introduction }: Member): MemberView {
+    const peer = this.node?.linkTo(id);
+    return {
+      name: this.nameOf(id),
+      member: id,
+      address: introduction.hosts[0] ?? peer?.info.host ?? "",
+      port: introduction.port,
+      self: id === this.identity.member,
+      linked: peer !== undefined,
+      rtt_ms: peer?.roundTripMs === undefined ? null : Math.round(peer.roundTripMs * 100) / 100,
+    };
+  }
+
+  private nameOf(id: string): string {
+    return this.node?.members.displayName(id) ?? id;
+  }
+
+  private fail(code: ChatError["code"], message: string): void {
+    this.events.push({ event: "error", code, message });
+    this.scheduleTurn();
+  }
+
+  private warn(message: string): void {
+    this.events.push({ event: "notice", level: "warning", message });
+    this.scheduleTurn();
+  }
+}
+
+/** A store that cannot be opened costs the history, not the chat; one that is in use by another process ends it. */
+function openStore(directory: string | undefined, name: string, onTrouble: (message: string) => void): Store {
+  if (directory === undefined) return Store.volatile();
+  try {
+    return Store.open(directory, normalForm(name), onTrouble);
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.fault === "locked") throw error;
+    onTrouble(error.message);
+    return Store.volatile(error.kept);
+  }
+}
+
+function isDialFailure(value: unknown): value is DialFailure & { readonly refusal?: RefusalInfo } {
+  return typeof value === "object" && value !== null && "reason" in value && "message" in value;
+}
