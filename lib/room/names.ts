@@ -80,11 +80,10 @@ export function normalForm(name: string): string {
 export function skeleton(name: string): string {
   const letters = name.normalize("NFKD").replace(IGNORABLE, "");
   const doubled = Array.from(letters, letter => doubleOf.get(letter) ?? letter).join("");
+  // UTS #39 has rn for m; vv is no fact of it, but an old trick.
+  const folded = doubled.toLowerCase().replaceAll("m", "rn").replaceAll("w", "vv");
   // A dot above an i is not seen.
-  return doubled
-    .toLowerCase()
-    .replace(/([ij])\u0307/g, "$1")
-    .normalize("NFC");
+  return folded.replace(/([ij])\u0307/g, "$1").normalize("NFC");
 }
 
 export function sameName(one: string, other: string): boolean {

@@ -68,3 +68,16 @@ export const bobSecrets: Secrets = {
   signing: hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"),
   sealing: hex("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb"),
 };
+
+/** The rows of the table under a heading, without its head: cells, trimmed. */
+export function rowsOf(heading: string): string[][] {
+  const section = page.split(/^#+ /m).find(text => text.startsWith(`${heading}\n`));
+  assert(section !== undefined, `PROTOCOL.md has the heading ${heading}`);
+  const lines = section.split("\n").filter(line => line.startsWith("|"));
+  return lines.slice(2).map(line =>
+    line
+      .slice(1, -1)
+      .split("|")
+      .map(cell => cell.trim()),
+  );
+}
