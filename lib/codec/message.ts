@@ -205,7 +205,8 @@ function decodeBody(type: number, reader: Reader): Message {
       return { type: "refuse", reason, suggestion, addresses };
     }
     case types.post:
-      return { type: "post", post: decodePost(reader.rest()) };
+      // A copy: a post is kept, and a view would keep the whole chunk it came in, which no limit counts.
+      return { type: "post", post: decodePost(new Uint8Array(reader.rest())) };
     case types.compare:
       return { type: "compare", digest: reader.take(DIGEST_BYTES) };
     case types.have: {

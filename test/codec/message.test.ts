@@ -256,6 +256,16 @@ describe("limits and rules of messages", () => {
     expect(faultOf(Buffer.concat([frame, Buffer.of(0)]))).toBe("too_large");
   });
 
+  test("a post that was read keeps no more memory than itself", () => {
+    const frame = vector("message post").bytes.subarray(FRAME_HEADER_BYTES);
+    const chunk = Buffer.alloc(100_000);
+    frame.copy(chunk, 500);
+    const read = decode(chunk.subarray(500, 500 + frame.length));
+    chunk.fill(0);
+    expect(read.type === "post" && read.post.bytes.buffer.byteLength).toBe(frame.length - 1);
+    expect(plain(read)).toEqual(plain(messageOf(vector("message post").json)));
+  });
+
   test("a range that runs backwards is malformed; one that says nothing but post 0 is not", () => {
     const have = (floor: number, head: number) =>
       bodyOf({ type: "have", scope: "news", entries: [{ ...entry, floor, head }] });
