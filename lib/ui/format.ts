@@ -85,9 +85,9 @@ export class TerminalFormat {
     return this.#colors.red(`■ ${cleanLine(message)}`);
   }
 
-  /** Lines that answer a command. */
-  reply(lines: readonly string[]): string[] {
-    return lines.map(line => `${this.#colors.dim("│")} ${cleanLine(line)}`);
+  /** A command and its answer. */
+  reply(command: string, lines: readonly string[]): string[] {
+    return [this.#colors.dim(`◇ ${cleanLine(command)}`), ...this.#block(lines)];
   }
 
   /** The opening: where one is, and what a friend should type. */
@@ -124,7 +124,7 @@ export class TerminalFormat {
       case "direct":
         return this.#messageLines(event);
       case "members":
-        return this.reply(memberLines(event.members));
+        return this.#block(memberLines(event.members));
       case "error":
         return [this.error(event.message)];
       case "notice":
@@ -134,6 +134,10 @@ export class TerminalFormat {
       default:
         return unreachable(event);
     }
+  }
+
+  #block(lines: readonly string[]): string[] {
+    return lines.map(line => `${this.#colors.dim("│")} ${cleanLine(line)}`);
   }
 
   #messageLines(event: MessageEvent): string[] {

@@ -7,10 +7,12 @@ export class FakeChat implements ChatControl {
   name = "Alice";
   /** Everything the front did, in order: `say hello`, `direct Bob hello`, `rename Al`, `ready`. */
   readonly done: string[] = [];
+  /** Hears of each of them. */
+  onDone: (entry: string) => void = () => {};
   readonly others: MemberView[] = [];
   /** Replaced by tests that want to hold a front back. */
   ready: () => Promise<void> = () => {
-    this.done.push("ready");
+    this.#did("ready");
     return Promise.resolve();
   };
   readonly #listeners = new Set<(events: readonly ChatEvent[]) => void>();
@@ -26,14 +28,14 @@ export class FakeChat implements ChatControl {
 
   say(text: string): void {
     this.#check(text);
-    this.done.push(`say ${text}`);
+    this.#did(`say ${text}`);
     this.emit({ ...message(text), name: this.name, member: "00000000000000a1", own: true });
   }
 
   direct(to: string, text: string): void {
     this.#check(text);
     if (!this.others.some(({ name }) => name === to)) throw new ChatError("no_such_member", `there is no ${to} here`);
-    this.done.push(`direct ${to} ${text}`);
+    this.#did(`direct ${to} ${text}`);
     this.emit({ ...message(text), event: "direct", to, name: this.name, member: "00000000000000a1", own: true });
   }
 
@@ -44,7 +46,7 @@ export class FakeChat implements ChatControl {
 
   rename(name: string): void {
     if (name === "taken") throw new ChatError("name_taken", "somebody else is called taken");
-    this.done.push(`rename ${name}`);
+    this.#did(`rename ${name}`);
     const from = this.name;
     this.name = name;
     this.emit({ event: "rename", member: "00000000000000a1", from, to: name });
@@ -62,6 +64,11 @@ export class FakeChat implements ChatControl {
 
   emit(...events: ChatEvent[]): void {
     for (const listener of this.#listeners) listener(events);
+  }
+
+  #did(entry: string): void {
+    this.done.push(entry);
+    this.onDone(entry);
   }
 
   #check(text: string): void {

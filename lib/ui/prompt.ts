@@ -1,0 +1,200 @@
+/**
+ * The line prompt: clack's `TextPrompt` with our keys before it and our frame behind it.
+ *
+ * Clack owns the life of the prompt (raw mode, key -> render, cancel). Its readline steps by UTF-16 unit, submits pastes line
+ * by line and counts wrapped rows with a width table of its own, so the editing is `Draft`'s and the painting `Screen`'s:
+ * clack's `render` hook paints and hands clack nothing to write.
+ */
+import { Readable, Writable } from "node:stream";
+import { TextPrompt } from "@clack/core";
+import type { Colors } from "picocolors/types";
+import { cleanLine } from "./clean.ts";
+import { Draft, graphemes } from "./draft.ts";
+import { type Key, KeyDecoder } from "./keys.ts";
+import type { Frame, Size } from "./screen.ts";
+
+export interface PromptHooks {
+  /** Enter. Returns what to complain about: then the line stays. */
+  submit(line: string): string | undefined;
+  /** The frame has changed. */
+  draw(): void;
+  /** The user wants the screen painted anew. */
+  redraw(): void;
+}
+
+/** What the prompt needs of `process.stdin`. */
+export interface KeyboardInput {
+  on(event: "data", listener: (chunk: Uint8Array) => void): unknown;
+  on(event: "end" | "close" | "error", listener: () => void): unknown;
+  off(event: "data" | "end" | "close" | "error", listener: (chunk: Uint8Array) => void): unknown;
+  setRawMode(on: boolean): unknown;
+  pause(): unknown;
+}
+
+/** Rows of an error below the line. */
+const errorMaxRows = 3;
+
+export class Prompt {
+  readonly #draft = new Draft();
+  readonly #decoder = new KeyDecoder();
+  readonly #stop = new AbortController();
+  readonly #colors: Colors;
+  readonly #hooks: PromptHooks;
+  #error = "";
+  /** The first row of a tall draft that is shown. */
+  #top = 0;
+
+  constructor(colors: Colors, hooks: PromptHooks) {
+    this.#colors = colors;
+    this.#hooks = hooks;
+  }
+
+  /** Resolves when the user leaves, or the terminal is gone. */
+  async run(input: KeyboardInput): Promise<void> {
+    // Clack listens to key presses; it gets one for each chunk, after the draft has taken in what the chunk says.
+    const keys = Object.assign(new Readable({ read() {} }), {
+      isTTY: true,
+      setRawMode(on: boolean) {
+        // A terminal that is gone has no modes.
+        try {
+          input.setRawMode(on);
+        } catch {}
+      },
+    });
+    const clack = new TextPrompt({
+      input: keys,
+      output: new Writable({ write: (_chunk, _encoding, taken) => taken() }),
+      signal: this.#stop.signal,
+      render: () => {
+        if (!this.#stop.signal.aborted) this.#hooks.draw();
+        return undefined;
+      },
+    });
+    const answered = clack.prompt();
+    const onData = (chunk: Uint8Array) => {
+      this.#error = "";
+      for (const key of this.#decoder.decode(chunk, performance.now())) this.#handle(key);
+      keys.emit("keypress", undefined, { name: "edited" });
+    };
+    const onEnd = () => this.close();
+    input.on("data", onData);
+    for (const event of ["end", "close", "error"] as const) input.on(event, onEnd);
+    await answered;
+    // One by one: Bun's stdin has listeners of its own, without which it keeps the program alive.
+    input.off("data", onData);
+    for (const event of ["end", "close"] as const) input.off(event, onEnd);
+    input.pause();
+  }
+
+  close(): void {
+    this.#stop.abort();
+  }
+
+  /** The line with its label, wrapped; an error below it. */
+  frame({ columns, rows }: Size, label: string, count: number): Frame {
+    // The last column stays empty: there the cursor can wait for the next character, and nothing ever wraps.
+    const width = Math.max(1, columns - 1);
+    const errorRows = this.#errorRows(width, rows);
+    const { lines, cursorRow, cursorColumn } = this.#layout(width, this.#label(label, count, width));
+    // Half of the screen is left to the others.
+    const height = Math.min(lines.length, Math.max(1, Math.ceil(rows / 2) - errorRows.length));
+    const lowest = Math.min(cursorRow, lines.length - height);
+    this.#top = Math.max(Math.min(this.#top, lowest), cursorRow - height + 1);
+    const shown = lines.slice(this.#top, this.#top + height);
+    return { rows: [...shown, ...errorRows], cursorRow: cursorRow - this.#top, cursorColumn };
+  }
+
+  #handle(key: Key): void {
+    if (this.#stop.signal.aborted) return;
+    if ("text" in key) {
+      if (!this.#draft.insert(key.text)) this.#error = "that is far too long to be said";
+      return;
+    }
+    switch (key.action) {
+      case "enter":
+        this.#enter();
+        break;
+      case "quit":
+        this.close();
+        break;
+      case "delete-or-quit":
+        if (this.#draft.text === "") this.close();
+        else this.#draft.handle(key.action);
+        break;
+      case "redraw":
+        this.#hooks.redraw();
+        break;
+      default:
+        this.#draft.handle(key.action);
+    }
+  }
+
+  #enter(): void {
+    const line = this.#draft.text.replace(/\n+$/, "");
+    if (line.trim() === "") return;
+    const problem = this.#hooks.submit(line);
+    if (problem === undefined) this.#draft.remember(line);
+    else this.#error = problem;
+  }
+
+  /** `Alice ⋅ 3 › `, shortened until half of the row is left to type in. */
+  #label(name: string, count: number, width: number): { text: string; width: number } {
+    const { bold, dim } = this.#colors;
+    const tail = ` ⋅ ${count} › `;
+    const room = Math.floor(width / 2) - Bun.stringWidth(tail);
+    if (room < 3) return width < 8 ? { text: "", width: 0 } : { text: dim("› "), width: 2 };
+    const shown = Bun.sliceAnsi(cleanLine(name), 0, room, "…");
+    return { text: bold(shown) + dim(tail), width: Bun.stringWidth(shown + tail) };
+  }
+
+  #layout(width: number, label: { text: string; width: number }) {
+    const { text, cursor } = this.#draft;
+    const lines: string[] = [];
+    // The name need not be ASCII, either.
+    let row = label.text + column(label.width);
+    let filled = label.width;
+    let offset = 0;
+    let [cursorRow, cursorColumn] = [0, 0];
+    const newRow = () => {
+      lines.push(row);
+      row = "";
+      filled = 0;
+    };
+    for (const line of text.split("\n")) {
+      if (offset > 0) newRow();
+      for (const grapheme of graphemes(line)) {
+        const [shown, cells] = drawn(grapheme);
+        if (filled + cells > width && filled > 0) newRow();
+        if (offset === cursor) [cursorRow, cursorColumn] = [lines.length, filled];
+        filled += cells;
+        offset += grapheme.length;
+        // Terminals disagree about the width of everything but ASCII, so they are told where it ends.
+        row += shown === grapheme && cells === 1 && grapheme < "\x7f" ? shown : shown + column(filled);
+      }
+      if (offset === cursor) [cursorRow, cursorColumn] = [lines.length, filled];
+      // Takes away what a wider terminal drew beyond the end.
+      row += "\x1b[K";
+      offset++;
+    }
+    lines.push(row);
+    return { lines, cursorRow, cursorColumn: Math.min(cursorColumn, width) };
+  }
+
+  #errorRows(width: number, rows: number): string[] {
+    if (this.#error === "") return [];
+    const wrapped = Bun.wrapAnsi(`■ ${cleanLine(this.#error)}`, width, { hard: true }).split("\n");
+    return wrapped.slice(0, Math.min(errorMaxRows, Math.max(0, rows - 2))).map(this.#colors.red);
+  }
+}
+
+/** A grapheme as it is shown, and the cells it is given. */
+function drawn(grapheme: string): readonly [string, number] {
+  if (grapheme === "\t") return ["    ", 4];
+  if (grapheme.length === 1 && grapheme < "\x7f") return [grapheme, 1];
+  return [grapheme, Bun.stringWidth(grapheme)];
+}
+
+/** Puts the cursor into a column, from 0. */
+function column(cells: number): string {
+  return `\x1b[${cells + 1}G`;
+}

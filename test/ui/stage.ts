@@ -1,0 +1,74 @@
+/** The fixture in a terminal, and the other end of its socket. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import type { ChatEvent } from "../../lib/ui/view.ts";
+import { Terminal, type TerminalSetup } from "../e2e/terminal.ts";
+
+const fixture = new URL("fixture.ts", import.meta.url).pathname;
+
+export class Stage {
+  /** What the user did, in order: see FakeChat, and at last `end <why>`. */
+  readonly done: string[] = [];
+  readonly #watchers = new Set<() => void>();
+
+  static async open(setup: TerminalSetup = {}): Promise<Stage> {
+    const directory = await mkdtemp(`${tmpdir()}/p2pchat-stage-`);
+    const path = `${directory}/socket`;
+    const connected = Promise.withResolvers<Bun.Socket>();
+    const received: { take: (bytes: Buffer) => void } = { take: () => {} };
+    const listener = Bun.listen({
+      unix: path,
+      socket: { open: socket => connected.resolve(socket), data: (_socket, bytes) => received.take(bytes) },
+    });
+    const terminal = Terminal.start([process.execPath, fixture], {
+      ...setup,
+      env: { FIXTURE_SOCKET: path, ...setup.env },
+    });
+    const socket = await connected.promise;
+    const stage = new Stage(terminal, socket, async () => {
+      listener.stop(true);
+      await rm(directory, { recursive: true });
+    });
+    let rest = "";
+    received.take = bytes => {
+      const lines = (rest + bytes.toString()).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) stage.done.push(JSON.parse(line) as string);
+      for (const look of [...stage.#watchers]) look();
+    };
+    await terminal.until(/›|█/, "the prompt");
+    return stage;
+  }
+
+  private constructor(
+    readonly terminal: Terminal,
+    readonly socket: Bun.Socket,
+    readonly tidy: () => Promise<void>,
+  ) {}
+
+  /** One batch of events. */
+  emit(...events: ChatEvent[]): void {
+    this.socket.write(`${JSON.stringify(events)}\n`);
+  }
+
+  /** Resolves once the user has done what `entry` says. */
+  async hasDone(entry: string): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const look = () => this.done.includes(entry) && resolve();
+    const timer = setTimeout(() => {
+      const done = JSON.stringify(this.done).slice(0, 2_000);
+      reject(new Error(`never done: ${entry.slice(0, 200)}\ndone: ${done}\n${this.terminal}`));
+    }, 15_000);
+    this.#watchers.add(look);
+    look();
+    await promise.finally(() => {
+      clearTimeout(timer);
+      this.#watchers.delete(look);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.terminal[Symbol.asyncDispose]();
+    await this.tidy();
+  }
+}
