@@ -43,11 +43,6 @@ export class Draft {
     if (this.#text.length + text.length > draftMaxCharacters) return false;
     this.#killing = false;
     this.#replace(this.#cursor, this.#cursor, text.split("\t").map(cleanText).join("\t"));
-    // What was inserted may have melted with what follows.
-    const start = this.#lineStart(this.#cursor);
-    const grapheme = this.#segments(start).containing(this.#cursor - start);
-    if (grapheme && start + grapheme.index < this.#cursor)
-      this.#cursor = start + grapheme.index + grapheme.segment.length;
     return true;
   }
 
@@ -148,14 +143,20 @@ export class Draft {
 
   #replace(from: number, to: number, text: string): void {
     this.#text = this.#text.slice(0, from) + text + this.#text.slice(to);
-    this.#cursor = from + text.length;
+    // What stands before the cursor now may have melted with what follows.
+    this.#cursor = this.#edge(from + text.length, "after");
+  }
+
+  /** The nearest place that is not inside a grapheme. */
+  #edge(at: number, side: "before" | "after"): number {
+    const start = this.#lineStart(at);
+    const grapheme = this.#segments(start).containing(at - start);
+    if (!grapheme || start + grapheme.index === at) return at;
+    return start + grapheme.index + (side === "after" ? grapheme.segment.length : 0);
   }
 
   #moveTo(lineStart: number, column: number): void {
-    const end = this.#lineEnd(lineStart);
-    this.#cursor = Math.min(lineStart + column, end);
-    const grapheme = this.#cursor < end ? this.#segments(lineStart).containing(this.#cursor - lineStart) : undefined;
-    if (grapheme) this.#cursor = lineStart + grapheme.index;
+    this.#cursor = this.#edge(Math.min(lineStart + column, this.#lineEnd(lineStart)), "before");
   }
 
   #lineStart(at: number): number {
@@ -187,14 +188,14 @@ export class Draft {
     let at = this.#cursor;
     while (at > 0 && !belongs(this.#text.charAt(at - 1))) at--;
     while (at > 0 && belongs(this.#text.charAt(at - 1))) at--;
-    return at;
+    return this.#edge(at, "before");
   }
 
   #wordRight(): number {
     let at = this.#cursor;
     while (at < this.#text.length && !isWord(this.#text.charAt(at))) at++;
     while (at < this.#text.length && isWord(this.#text.charAt(at))) at++;
-    return at;
+    return this.#edge(at, "after");
   }
 }
 

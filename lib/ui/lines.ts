@@ -123,6 +123,16 @@ export class LineSplitter {
   }
 
   push(chunk: Uint8Array): void {
+    // No piece is longer than a line may be, so what is too long does not depend on how the bytes were cut.
+    for (let at = 0; at < chunk.length; at += lineMaxBytes) this.#push(chunk.subarray(at, at + lineMaxBytes));
+  }
+
+  /** No more will come: a last line without a line feed counts too. */
+  end(): void {
+    if (this.#heldBytes > 0) this.#release();
+  }
+
+  #push(chunk: Uint8Array): void {
     const last = chunk.lastIndexOf(lineFeed);
     let start = 0;
     if (last >= 0 && this.#heldBytes > 0) {
@@ -132,11 +142,6 @@ export class LineSplitter {
     }
     if (start <= last) this.#lines(chunk.subarray(start, last));
     this.#hold(chunk.subarray(last + 1));
-  }
-
-  /** No more will come: a last line without a line feed counts too. */
-  end(): void {
-    if (this.#heldBytes > 0) this.#release();
   }
 
   #hold(bytes: Uint8Array): void {

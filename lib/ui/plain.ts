@@ -18,12 +18,12 @@ export function runPlain(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
       let shown = "";
       if (damaged && !damageSaid) {
         damageSaid = true;
-        shown = errorLine("the input is not all UTF-8: what is not was replaced by \ufffd.");
+        shown = errorLine("the input is not all UTF-8: what is not was replaced by \ufffd");
       }
       const outcome = runLine(chat, text);
       return typeof outcome === "string" ? shown + outcome : outcome;
     },
-    overlong: bytes => errorLine(`the text is too long: ${bytes} bytes, ${limits.bodyMaxBytes} at most.`),
+    overlong: bytes => errorLine(`the text is too long: ${bytes} bytes, ${limits.bodyMaxBytes} at most`),
   };
   return runLines(chat, io, front);
 }

@@ -1,0 +1,94 @@
+import { expect, test } from "bun:test";
+import { ChatError } from "../../lib/errors.ts";
+import { commands, submit } from "../../lib/ui/commands.ts";
+import { FakeChat, member } from "./fake-chat.ts";
+
+/** What became of a line: what the chat was told, or the lines shown, or the complaint. */
+function become(line: string): string | readonly string[] {
+  const chat = new FakeChat();
+  chat.others.push(member("Bob", 12.3), member("漢字"));
+  try {
+    const outcome = submit(chat, line);
+    if (outcome.kind === "shown") return outcome.lines;
+    return outcome.kind === "quit" ? "quit" : chat.done.join(", ");
+  } catch (error) {
+    if (!(error instanceof ChatError)) throw error;
+    expect(chat.done).toEqual([]);
+    return `${error.code}: ${error.message}`;
+  }
+}
+
+for (const line of [
+  "hello",
+  ":-)",
+  ":quick",
+  ":q now",
+  "/usr/bin/ld: not found",
+  "/",
+  "/ hello",
+  "/2 of it",
+  " /help",
+]) {
+  test(`${line} is said as it is`, () => {
+    expect(become(line)).toBe(`say ${line}`);
+  });
+}
+
+for (const line of [":q", ":quit", "/quit", ":q ", "/QUIT", "/quit now"]) {
+  test(`${line} leaves`, () => {
+    expect(become(line)).toBe("quit");
+  });
+}
+
+for (const line of ["", "  ", "\n"]) {
+  test(`${JSON.stringify(line)} says nothing`, () => {
+    expect(become(line)).toBe("");
+  });
+}
+
+test("//x says /x", () => {
+  expect(become("//help me")).toBe("say /help me");
+});
+
+test("/msg and /w talk to one member, in several lines if need be", () => {
+  expect(become("/msg Bob hello there")).toBe("direct Bob hello there");
+  expect(become("/w Bob one\ntwo")).toBe("direct Bob one\ntwo");
+  expect(become("/msg Carol hello")).toBe("no_such_member: there is no Carol here");
+});
+
+test("a command without what it needs tells how it goes", () => {
+  expect(become("/msg")).toBe("bad_command: it goes like this: /msg <name> <text>");
+  expect(become("/msg Bob")).toBe("bad_command: it goes like this: /msg <name> <text>");
+  expect(become("/nick")).toBe("bad_command: it goes like this: /nick <name>");
+  expect(become("/nick two words")).toBe("bad_command: it goes like this: /nick <name>");
+});
+
+test("/nick renames, and says why when it cannot", () => {
+  expect(become("/nick Al")).toBe("rename Al");
+  expect(become("/nick taken")).toStartWith("name_taken: ");
+});
+
+test("an unknown command is not said, and the nearest one is suggested", () => {
+  expect(become("/hlep")).toContain("did you mean /help?");
+  expect(become("/wh")).toContain("did you mean /who?");
+  expect(become("/nik Al")).toContain("did you mean /nick?");
+  expect(become("/frobnicate")).toContain("/help lists them");
+  expect(become(`/${"x".repeat(1000)}`).length).toBeLessThan(150);
+});
+
+test("/who is a table, aligned by width", () => {
+  const rows = [
+    "Alice  192.168.1.20:55107  you",
+    "Bob    10.0.0.5:4000       linked   12 ms",
+    "漢字   10.0.0.5:4000       relayed",
+  ];
+  expect(become("/who")).toEqual(rows);
+  expect(become("/names")).toEqual(rows);
+});
+
+test("/help names every command with all its words", () => {
+  const help = [become("/help")].flat().join("\n");
+  for (const { name, aliases, usage } of commands) {
+    for (const word of [name, ...aliases, usage]) expect(help).toContain(word);
+  }
+});

@@ -1,0 +1,103 @@
+import { expect, test } from "bun:test";
+import { runJson } from "../../lib/ui/json.ts";
+import { FakeChat, join, listening, member, message } from "./fake-chat.ts";
+import { run } from "./line-fronts.ts";
+
+const parsed = (output: string) =>
+  output
+    .split("\n")
+    .filter(Boolean)
+    .map(line => JSON.parse(line) as unknown);
+
+test("every event is a line as it is, notices are left out", async () => {
+  const chat = new FakeChat();
+  const events = [listening, join("Bob", true), message("one\ntwo")];
+  const { output, writes } = await run(runJson, chat, [
+    () => chat.emit(...events, { event: "notice", level: "info", message: "for people" }),
+  ]);
+  expect(parsed(output)).toEqual(events);
+  expect(writes).toHaveLength(1);
+});
+
+test("the commands do what they say", async () => {
+  const chat = new FakeChat();
+  chat.others.push(member("Bob", 1.5));
+  const { output, end } = await run(runJson, chat, [
+    '{"command":"say","text":"one\\ntwo","unknown":1}\r\n{"command":"direct","to":"Bob","text":"psst"}\n',
+    '{"command":"rename","name":"Al"}\n{"command":"who"}\n{"command":"quit"}\n{"command":"say","text":"late"}\n',
+  ]);
+  expect(chat.done).toEqual(["say one\ntwo", "direct Bob psst", "ready", "rename Al"]);
+  expect(parsed(output).at(-1)).toEqual({ event: "members", members: chat.members() });
+  expect(end).toBe("quit");
+});
+
+const badLines = [
+  "",
+  "hello",
+  ":q",
+  "null",
+  "5",
+  '"say"',
+  "[]",
+  '[{"command":"quit"}]',
+  "{}",
+  '{"command":"shout","text":"x"}',
+  '{"command":["quit"]}',
+  '{"command":"say"}',
+  '{"command":"say","text":5}',
+  '{"command":"say","text":null}',
+  '{"command":"say","text":["x"]}',
+  '{"command":"say","text":""}',
+  '{"command":"say","text":"\\ud800"}',
+  '{"command":"direct","text":"x"}',
+  '{"command":"direct","to":"Bob"}',
+  '{"command":"rename","name":{}}',
+  '{"command":"say","text":"x"',
+  '{"command":"say","text":"x"} {"command":"quit"}',
+  '{"__proto__":{"command":"quit"}}',
+  '{"command":"say","__proto__":{"text":"x"}}',
+];
+for (const line of badLines) {
+  test(`the line ${line} is an error and changes nothing`, async () => {
+    const chat = new FakeChat();
+    const { output, end } = await run(runJson, chat, [`${line}\n`]);
+    expect(parsed(output)).toEqual([{ event: "error", code: "bad_command", message: expect.any(String) }]);
+    expect(chat.done).toEqual(["ready"]);
+    expect(end).toBe("input");
+  });
+}
+
+test("a line that is not UTF-8 or too long is an error, too", async () => {
+  const chat = new FakeChat();
+  const bad = Buffer.from('{"command":"say","text":"\xff"}\n', "latin1");
+  const { output } = await run(runJson, chat, [bad, `{"command":"say","text":"${"x".repeat(1_000_000)}"}\n`]);
+  expect(parsed(output)).toEqual([
+    { event: "error", code: "bad_command", message: "the line is not UTF-8" },
+    { event: "error", code: "bad_command", message: "the line is too long: 1000027 bytes" },
+  ]);
+  expect(chat.said).toEqual([]);
+});
+
+test("what the room refuses is an error with its own code", async () => {
+  const { output } = await run(runJson, new FakeChat(), [
+    '{"command":"direct","to":"Eve","text":"x"}\n{"command":"rename","name":"taken"}\n',
+    `{"command":"say","text":"${"x".repeat(65_537)}"}\n`,
+  ]);
+  expect(parsed(output)).toEqual(
+    ["no_such_member", "name_taken", "too_long"].map(code => ({ event: "error", code, message: expect.any(String) })),
+  );
+});
+
+test("a full text with every byte escaped still fits a line", async () => {
+  const chat = new FakeChat();
+  await run(runJson, chat, [`{"command":"say","text":"${"\\u0001".repeat(65_536)}"}\n`]);
+  expect(chat.said).toEqual(["\x01".repeat(65_536)]);
+});
+
+test("nothing a terminal acts upon is written raw, and nothing is lost by that", async () => {
+  const chat = new FakeChat();
+  const text = "\x1b[2J\x9b2J\x7f\u202e\u2066\u2028\ufeff é 👩‍👩‍👧‍👦";
+  const { output } = await run(runJson, chat, [() => chat.emit(message(text))]);
+  expect(output.trimEnd()).not.toMatch(/[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff]/);
+  expect(parsed(output)).toEqual([message(text)]);
+});
