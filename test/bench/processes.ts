@@ -1,0 +1,266 @@
+/**
+ * Processes of the bench: started, asked, looked at, and ended by their id.
+ *
+ * Every wait has a deadline. `endAll` ends whatever is left, so that a failing case leaves nothing behind.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Answer, Question, Questions } from "./actors/ipc.ts";
+
+const ANSWER_TIMEOUT_MS = 60_000;
+const LINE_TIMEOUT_MS = 30_000;
+export const BENCH = import.meta.dir;
+const ROOT = join(BENCH, "..", "..");
+
+const running = new Set<Bun.Subprocess>();
+let scratch: string | undefined;
+
+/** A new directory for one process, gone when the bench ends. */
+export function scratchDirectory(name: string): string {
+  scratch ??= mkdtempSync(join(tmpdir(), "p2pchat-bench-"));
+  mkdirSync(join(scratch, "data"), { recursive: true });
+  return mkdtempSync(join(scratch, "data", `${name}-`));
+}
+
+/** Ends every process that is left, and removes what was written. */
+export async function endAll(): Promise<void> {
+  const left = [...running];
+  for (const child of left) child.kill("SIGKILL");
+  await Promise.all(left.map(child => child.exited));
+  if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true });
+}
+
+/** Ends one process and waits until it is gone. */
+export async function end(child: Bun.Subprocess, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+  child.kill(signal);
+  await child.exited;
+  running.delete(child);
+}
+
+export function track<T extends Bun.Subprocess>(child: T): T {
+  running.add(child);
+  void child.exited.then(() => running.delete(child));
+  return child;
+}
+
+/** The environment of every process: no colours, and no state of the user's own. */
+export function environment(more: Readonly<Record<string, string>> = {}): Record<string, string | undefined> {
+  return { ...process.env, NO_COLOR: "1", P2PCHAT_KEY: undefined, FORCE_COLOR: undefined, ...more };
+}
+
+/** A process that answers questions (actors/ipc.ts). */
+export class Actor<Q extends Questions> {
+  private readonly child: Bun.Subprocess;
+  private readonly waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  private readonly started = Promise.withResolvers<unknown>();
+  private nextId = 1;
+  private errors = "";
+
+  private constructor(script: string, env: Readonly<Record<string, string>>) {
+    this.waiting.set(0, this.started);
+    this.child = track(
+      Bun.spawn([process.execPath, script], {
+        env: environment(env),
+        stdio: ["ignore", "ignore", "pipe"],
+        ipc: (answer: Answer) => this.onAnswer(answer),
+      }),
+    );
+    void this.collectErrors();
+    void this.child.exited.then(code => this.onExit(code));
+  }
+
+  /** Resolves when it is ready to be asked. */
+  static async start<Q extends Questions>(
+    script: string,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<Actor<Q>> {
+    const actor = new Actor<Q>(script, env);
+    await withDeadline(actor.started.promise, ANSWER_TIMEOUT_MS, `${script} did not start`);
+    return actor;
+  }
+
+  get pid(): number {
+    return this.child.pid;
+  }
+
+  async ask<K extends keyof Q & string>(type: K, ask: Q[K]["ask"]): Promise<Q[K]["answer"]> {
+    const id = this.nextId;
+    this.nextId += 1;
+    const answer = Promise.withResolvers<unknown>();
+    this.waiting.set(id, answer);
+    const question: Question = { id, type, ask };
+    this.child.send(question);
+    return (await withDeadline(answer.promise, ANSWER_TIMEOUT_MS, `no answer to "${type}"`)) as Q[K]["answer"];
+  }
+
+  /** Stops it as it is (SIGSTOP), or lets it go on. */
+  signal(signal: "SIGSTOP" | "SIGCONT"): void {
+    this.child.kill(signal);
+  }
+
+  end(): Promise<void> {
+    return end(this.child);
+  }
+
+  private onAnswer({ id, answer, error }: Answer): void {
+    const waiting = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (error === undefined) waiting?.resolve(answer);
+    else waiting?.reject(new Error(error));
+  }
+
+  private onExit(code: number): void {
+    const lastLine = this.errors.trim().split("\n").at(-1) ?? "";
+    for (const { reject, promise } of this.waiting.values()) {
+      promise.catch(() => {});
+      reject(new Error(`the process ended with ${code}: ${lastLine}`));
+    }
+    this.waiting.clear();
+  }
+
+  private async collectErrors(): Promise<void> {
+    const { stderr } = this.child;
+    if (!(stderr instanceof ReadableStream)) return;
+    const decoder = new TextDecoder();
+    for await (const chunk of stderr) this.errors = (this.errors + decoder.decode(chunk)).slice(-4_000);
+  }
+}
+
+/** A program with a pipe on either side. */
+export class Program {
+  private readonly child: Bun.Subprocess<"pipe", "pipe", "ignore">;
+  private readonly watchers = new Set<() => void>();
+  /** Lines read so far; of a program that says much only what `onLines` is not given. */
+  private readonly lines: string[] = [];
+  private rest = "";
+  readonly startedAt = performance.now();
+
+  constructor(
+    argv: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+    /** Takes the lines, which are not kept then. */
+    private readonly onLines?: (lines: readonly string[]) => void,
+  ) {
+    this.child = track(
+      Bun.spawn([...argv], { env: environment(env), stdin: "pipe", stdout: "pipe", stderr: "ignore" }),
+    );
+    void this.read();
+  }
+
+  get pid(): number {
+    return this.child.pid;
+  }
+
+  get stdin(): Bun.FileSink {
+    return this.child.stdin;
+  }
+
+  get exited(): Promise<number> {
+    return this.child.exited;
+  }
+
+  /** The first line that `matches`, among those to come and those that have come. */
+  line(matches: (line: string) => boolean): Promise<string> {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    let next = 0;
+    const look = () => {
+      for (; next < this.lines.length; next += 1) {
+        const line = this.lines[next] ?? "";
+        if (!matches(line)) continue;
+        this.watchers.delete(look);
+        resolve(line);
+        return;
+      }
+    };
+    this.watchers.add(look);
+    look();
+    return withDeadline(promise, LINE_TIMEOUT_MS, "an expected line did not come");
+  }
+
+  end(signal?: NodeJS.Signals): Promise<void> {
+    return end(this.child, signal);
+  }
+
+  private async read(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of this.child.stdout) {
+      const lines = (this.rest + decoder.decode(chunk, { stream: true })).split("\n");
+      this.rest = lines.pop() ?? "";
+      if (this.onLines !== undefined) this.onLines(lines);
+      else this.lines.push(...lines);
+      for (const look of this.watchers) look();
+    }
+  }
+}
+
+/** Compiles a source file to one binary, with the flags of `bun run build`. */
+export async function compile(source: string, name: string): Promise<string> {
+  scratch ??= mkdtempSync(join(tmpdir(), "p2pchat-bench-"));
+  const outfile = join(scratch, name);
+  const flags = ["--compile", "--minify", "--bytecode", "--format=esm", "--log-level=warn", `--outfile=${outfile}`];
+  const child = track(
+    Bun.spawn([process.execPath, "build", ...flags, source], { cwd: ROOT, stdout: "ignore", stderr: "pipe" }),
+  );
+  const errors = await new Response(child.stderr).text();
+  if ((await child.exited) !== 0) throw new Error(`${name} does not build: ${errors.trim().split("\n").at(-1)}`);
+  return outfile;
+}
+
+const binaries = new Map<string, Promise<string>>();
+
+/** Ours, or one of programs/: compiled once a run. */
+export function binary(name: "p2pchat" | "hello" | "bare-hello" | "listen" | "listen-tls" | "prompt"): Promise<string> {
+  let built = binaries.get(name);
+  if (built === undefined) {
+    built = compile(name === "p2pchat" ? join(ROOT, "index.ts") : join(BENCH, "programs", `${name}.ts`), name);
+    binaries.set(name, built);
+  }
+  return built;
+}
+
+export interface MemoryUse {
+  /** KiB. */
+  readonly rss: number;
+  /** Pages of its own that it has written to, KiB. */
+  readonly dirty: number;
+}
+
+/** What the kernel says a process holds (Linux). */
+export function memoryOf(pid: number): MemoryUse {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? Number.NaN);
+  return { rss: field("Rss"), dirty: field("Private_Dirty") };
+}
+
+/** The same once it has settled: when two looks agree, or after a while. */
+export async function settledMemoryOf(pid: number): Promise<MemoryUse> {
+  const lookEveryMs = 100;
+  const looksMax = 20;
+  let last = memoryOf(pid);
+  for (let look = 0; look < looksMax; look += 1) {
+    await Bun.sleep(lookEveryMs);
+    const next = memoryOf(pid);
+    if (look > 1 && Math.abs(next.rss - last.rss) < 64) return next;
+    last = next;
+  }
+  return last;
+}
+
+/** CPU time that a process has used so far, over all its threads, ms (Linux). */
+export function cpuMsOf(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`))
+    nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+  return nanoseconds / 1e6;
+}
+
+export async function withDeadline<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+  const deadline = Promise.withResolvers<never>();
+  const timer = setTimeout(() => deadline.reject(new Error(`${what} within ${timeoutMs / 1000} s`)), timeoutMs);
+  try {
+    return await Promise.race([promise, deadline.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
