@@ -17,7 +17,7 @@ export interface TerminalSetup {
 /** `wanted`: what the screen must show. A pattern is tried on the rows joined by line feeds. */
 export type Wanted = RegExp | string | ((screen: string[]) => boolean);
 
-const untilTimeoutMs = 15_000;
+const untilTimeoutMs = 10_000;
 
 export class Terminal {
   readonly #xterm: Xterm;
@@ -99,6 +99,12 @@ export class Terminal {
     this.#pty.resize(cols, rows);
   }
 
+  /** Does the program get each key at once, as it set the terminal? */
+  isRaw(): boolean {
+    const ICANON = process.platform === "darwin" ? 0x100 : 0x2;
+    return (this.#pty.localFlags & ICANON) === 0;
+  }
+
   kill(signal: NodeJS.Signals = "SIGKILL"): void {
     this.#process.kill(signal);
   }
@@ -163,7 +169,14 @@ export class Terminal {
 
   #rows(first: number, count: number): string[] {
     const buffer = this.#xterm.buffer.active;
-    return Array.from({ length: count }, (_, row) => buffer.getLine(first + row)?.translateToString(true) ?? "");
+    return Array.from(
+      { length: count },
+      (_, row) =>
+        buffer
+          .getLine(first + row)
+          ?.translateToString()
+          .trimEnd() ?? "",
+    );
   }
 
   #changed(): void {

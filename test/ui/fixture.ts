@@ -32,6 +32,8 @@ function deliver(events: ChatEvent[]): void {
   else chat.emit(...events);
 }
 
+// That the window was closed must be seen without it, too.
+process.on("SIGHUP", () => {});
 const end = await runTerminal(chat);
 socket.write(`${JSON.stringify(`end ${end}`)}\n`);
 socket.end();

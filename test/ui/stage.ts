@@ -9,16 +9,21 @@ const fixture = new URL("fixture.ts", import.meta.url).pathname;
 export class Stage {
   /** What the user did, in order: see FakeChat, and at last `end <why>`. */
   readonly done: string[] = [];
+  #queue: Buffer = Buffer.alloc(0);
   readonly #watchers = new Set<() => void>();
 
   static async open(setup: TerminalSetup = {}): Promise<Stage> {
     const directory = await mkdtemp(`${tmpdir()}/p2pchat-stage-`);
     const path = `${directory}/socket`;
     const connected = Promise.withResolvers<Bun.Socket>();
-    const received: { take: (bytes: Buffer) => void } = { take: () => {} };
+    const received: { take: (bytes: Buffer) => void; drain: () => void } = { take: () => {}, drain: () => {} };
     const listener = Bun.listen({
       unix: path,
-      socket: { open: socket => connected.resolve(socket), data: (_socket, bytes) => received.take(bytes) },
+      socket: {
+        open: socket => connected.resolve(socket),
+        data: (_socket, bytes) => received.take(bytes),
+        drain: () => received.drain(),
+      },
     });
     const terminal = Terminal.start([process.execPath, fixture], {
       ...setup,
@@ -36,7 +41,8 @@ export class Stage {
       for (const line of lines) stage.done.push(JSON.parse(line) as string);
       for (const look of [...stage.#watchers]) look();
     };
-    await terminal.until(/›|█/, "the prompt");
+    received.drain = () => stage.#flush();
+    await terminal.until(/›/, "the prompt");
     return stage;
   }
 
@@ -48,7 +54,12 @@ export class Stage {
 
   /** One batch of events. */
   emit(...events: ChatEvent[]): void {
-    this.socket.write(`${JSON.stringify(events)}\n`);
+    this.#queue = Buffer.concat([this.#queue, Buffer.from(`${JSON.stringify(events)}\n`)]);
+    this.#flush();
+  }
+
+  #flush(): void {
+    this.#queue = this.#queue.subarray(Math.max(0, this.socket.write(this.#queue)));
   }
 
   /** Resolves once the user has done what `entry` says. */
