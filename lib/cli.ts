@@ -88,7 +88,12 @@ async function run(opened: Chat, mode: Mode, options: Options): Promise<number> 
   try {
     if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, settings);
     else if (mode === "plain") await (await import("./ui/plain.ts")).runPlain(opened, settings);
-    else await (await import("./ui/terminal.ts")).runTerminal(opened, settings);
+    else {
+      const { runTerminal } = await import("./ui/terminal.ts");
+      // Clack's prompts and spinner leave it paused, and then a listener alone does not make it flow again.
+      process.stdin.resume();
+      await runTerminal(opened, settings);
+    }
   } finally {
     await opened.leave();
   }
