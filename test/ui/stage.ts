@@ -63,12 +63,13 @@ export class Stage {
   }
 
   /** Resolves once the user has done what `entry` says. */
-  async hasDone(entry: string): Promise<void> {
+  async hasDone(entry: string | RegExp): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const look = () => this.done.includes(entry) && resolve();
+    const is = (done: string) => (typeof entry === "string" ? done === entry : entry.test(done));
+    const look = () => this.done.some(is) && resolve();
     const timer = setTimeout(() => {
       const done = JSON.stringify(this.done).slice(0, 2_000);
-      reject(new Error(`never done: ${entry.slice(0, 200)}\ndone: ${done}\n${this.terminal}`));
+      reject(new Error(`never done: ${String(entry).slice(0, 200)}\ndone: ${done}\n${this.terminal}`));
     }, 15_000);
     this.#watchers.add(look);
     look();
