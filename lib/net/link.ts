@@ -311,10 +311,8 @@ export class Link {
     while (this.queuedBytes > 0) {
       const bytes = this.takeWrite();
       const written = socket.write(bytes);
-      if (written < 0) {
-        this.kill({ type: "closed" });
-        return;
-      }
+      if (written < 0) this.kill({ type: "closed" });
+      if (this.phase === "gone") return;
       this.queuedBytes -= written;
       if (written > 0) this.progressAt = performance.now();
       if (written < bytes.length) {
