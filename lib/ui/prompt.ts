@@ -80,7 +80,8 @@ export class Prompt {
     input.on("data", onData);
     for (const event of ["end", "close", "error"] as const) input.on(event, onEnd);
     await answered;
-    // One by one: Bun's stdin has listeners of its own, without which it keeps the program alive.
+    // One by one: Bun's stdin has listeners of its own, without which it keeps the program alive. Ours for errors stays, since
+    // a terminal may yet fail (EIO) and nobody else would hear of it.
     input.off("data", onData);
     for (const event of ["end", "close"] as const) input.off(event, onEnd);
     input.pause();

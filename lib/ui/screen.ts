@@ -29,6 +29,8 @@ const recentMaxCharacters = 512 * 1024;
 /** What waits for a terminal that reads slower than people write. */
 const pendingMaxLines = 20_000;
 const retryMs = 1;
+/** At the end it has so long to take the last of it. */
+const endTimeoutMs = 2_000;
 
 // DEC private modes: 2026 synchronized update, 25 cursor, 7 wrap, 2004 bracketed paste. Unknown ones are ignored.
 const paintStart = "\x1b[?2026h\x1b[?25l";
@@ -94,7 +96,7 @@ export class Screen {
     if (!this.#open) return;
     this.#open = false;
     const text = [...this.#takePending(), ...lines].map(line => `${line}\r\n`).join("");
-    this.#output.write(this.#toFrameTop() + eraseDown + text + wrapOn + pasteModeOff);
+    this.#output.end(this.#toFrameTop() + eraseDown + text + wrapOn + pasteModeOff);
   }
 
   #paintIfDirty(): void {
@@ -177,6 +179,7 @@ export class TerminalOutput {
   readonly #descriptor = openTerminal();
   readonly #closed = Promise.withResolvers<void>();
   #queue: Buffer = Buffer.alloc(0);
+  #deadlineMs = Number.POSITIVE_INFINITY;
   /** Called whenever everything has been taken after a wait. */
   onDrain: () => void = () => {};
 
@@ -195,11 +198,18 @@ export class TerminalOutput {
     if (!waits) this.#flush();
   }
 
+  /** The last of it: a terminal that does not take it in time must not keep the program from ending. */
+  end(text: string): void {
+    this.#deadlineMs = performance.now() + endTimeoutMs;
+    this.write(text);
+  }
+
   #flush(): void {
     try {
       while (this.#queue.length > 0) this.#queue = this.#queue.subarray(writeSync(this.#descriptor, this.#queue));
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "EAGAIN") {
+      const full = error instanceof Error && "code" in error && error.code === "EAGAIN";
+      if (full && performance.now() < this.#deadlineMs) {
         setTimeout(() => {
           this.#flush();
           if (!this.busy) this.onDrain();
