@@ -64,6 +64,9 @@ const ROOM_ID = "(SELECT id FROM rooms WHERE room = ?)";
 /** Leaves room for ".sqlite-wal" in the 255 bytes that file systems allow. */
 const FILE_NAME_MAX_BYTES = 200;
 
+/** Held here as well: a lock whose store nobody refers to any more would be let go of by the garbage collector. */
+const heldLocks = new Set<Database>();
+
 /** Why a store does not open. */
 export type StoreFault =
   /** Another p2pchat runs with this identity. The only one that must end the program. */
@@ -168,7 +171,7 @@ export class Store {
       if (error instanceof StoreError && error.fault === "locked") throw error;
       // Read while the lock is held, so that nobody writes meanwhile.
       const kept = salvage(path);
-      lock?.close();
+      release(lock);
       // Neither SQLite's nor the system's: a bug.
       if (!(error instanceof StoreError) && codeOf(error) === "") throw error;
       const { fault, reason } = reasonOf(error, path);
@@ -187,12 +190,18 @@ export class Store {
     return this.kept.secrets;
   }
 
-  /** A number for this run, ms, larger than any that was used before. It is stored when this returns. */
+  /** A number for this run, ms, larger than any that was used before. It is safe from kill -9 when this returns. */
   nextSession(now: number): number {
     const secrets = this.secrets();
     const session = Math.max(now, (this.kept?.session ?? 0) + 1);
     this.kept = { secrets, session };
-    this.attempt(() => this.statement("UPDATE identity SET session = ?").run(session));
+    this.attempt(database => {
+      // The first write makes the log, and waiting for the disk then would be the longest part of the start. Nothing is
+      // at stake: a power cut sets the session back by one, and the clock has gone on by the next start.
+      database.run("PRAGMA synchronous = OFF");
+      this.statement("UPDATE identity SET session = ?").run(session);
+      database.run("PRAGMA synchronous = NORMAL");
+    });
     return session;
   }
 
@@ -290,7 +299,7 @@ export class Store {
     for (const statement of this.statements.values()) statement.finalize();
     this.statements.clear();
     this.database?.close();
-    this.lock?.close();
+    release(this.lock);
     this.database = undefined;
     this.lock = undefined;
   }
@@ -407,12 +416,19 @@ function lockFile(path: string, username: string): Database {
   try {
     // Never committed: the file stays empty, and only its lock counts.
     lock.run("BEGIN EXCLUSIVE");
+    heldLocks.add(lock);
     return lock;
   } catch (error) {
     lock.close();
     if (!codeOf(error).startsWith("SQLITE_BUSY")) throw error;
     throw new StoreError("locked", `${username} is running here already (another p2pchat holds ${path})`);
   }
+}
+
+function release(lock: Database | undefined): void {
+  if (lock === undefined) return;
+  lock.close();
+  heldLocks.delete(lock);
 }
 
 /** Makes a file 0600 before anything is in it. SQLite gives `-wal` and `-shm` the mode of the database. */

@@ -349,6 +349,16 @@ describe("a second start of one identity", () => {
   });
 });
 
+describe("the lock", () => {
+  test("outlives the last reference to its store", () => {
+    (() => {
+      Store.open(directory, "alice");
+    })();
+    Bun.gc(true);
+    expect(refusal().fault).toBe("locked");
+  });
+});
+
 describe("kill -9", () => {
   test("at any moment leaves a database that opens, with every flushed post", async () => {
     let signing = "";
