@@ -58,6 +58,7 @@ export class Chat implements ChatControl {
   /** Resolves with the room that the first dial has found. */
   private joining: PromiseWithResolvers<void> | undefined;
   private entryDial = FIRST_DIAL;
+  private entryAddress: Address | undefined;
   private saying: string[] = [];
   private events: ChatEvent[] = [];
   private readonly listeners = new Set<(events: readonly ChatEvent[]) => void>();
@@ -177,6 +178,7 @@ export class Chat implements ChatControl {
       this.enter(crypto.getRandomValues(Buffer.alloc(ROOM_BYTES)).toString("hex"), false);
       return;
     }
+    this.entryAddress = options.dial;
     this.joining = Promise.withResolvers();
     this.transport.dial(FIRST_DIAL, [options.dial]);
     await this.joining.promise.catch(failure => {
@@ -197,6 +199,7 @@ export class Chat implements ChatControl {
       name: this.currentName,
       hosts: this.hosts,
       port: this.port,
+      entry: this.entryAddress,
     });
     this.dispatch({ type: "start", restored: this.store.recent(room, RESTORED_POSTS_MAX), joining });
   }

@@ -17,6 +17,8 @@ export const limits = {
   nameMaxBytes: 128,
   /** A text, and the body of any post. The seed's 2,048 was too short for a pasted stack trace. */
   bodyMaxBytes: 64 * KiB,
+  /** Texts in one post; more go into the next. One of nothing but dividers must not become an avalanche. */
+  textsPerPostMax: 8_192,
 
   // Frames.
   /** The largest frame: a post with a full body and its header. */

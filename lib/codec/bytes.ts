@@ -5,6 +5,7 @@
  * byte left over, since two readers that disagree about the end of a message are a hole in the protocol.
  */
 import { assert, PeerError } from "../errors.ts";
+import { limits } from "../limits.ts";
 
 const TWO_32 = 2 ** 32;
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -62,6 +63,13 @@ export class Reader {
     } catch {
       throw new PeerError("malformed", "a name or host is not UTF-8");
     }
+  }
+
+  /** A host name or IP address, behind a length of one byte: printable ASCII, for it may be shown and dialled. */
+  host(): string {
+    const host = this.text(limits.hostMaxBytes);
+    if (!/^[!-~]+$/.test(host)) throw new PeerError("malformed", "a host that cannot be one");
+    return host;
   }
 
   rest(): Uint8Array {

@@ -201,7 +201,7 @@ function decodeBody(type: number, reader: Reader): Message {
       const suggestion = reader.text(limits.nameMaxBytes);
       const count = reader.u8();
       if (count > limits.addressesMax) throw new PeerError("too_large", "too many addresses");
-      const addresses = times(count, () => ({ host: reader.text(limits.hostMaxBytes), port: reader.u16() }));
+      const addresses = times(count, () => ({ host: reader.host(), port: reader.u16() }));
       return { type: "refuse", reason, suggestion, addresses };
     }
     case types.post:

@@ -133,7 +133,7 @@ export function encodeTexts(texts: readonly string[]): Uint8Array {
 
 /** One decode and one split for the whole post, however many lines it holds. */
 export function decodeTexts(body: Uint8Array): string[] {
-  return utf8Of(body).split("\0");
+  return utf8Of(body).split("\0", limits.textsPerPostMax);
 }
 
 export function encodeIntroduction(introduction: Introduction): Uint8Array {
@@ -155,7 +155,7 @@ export function decodeIntroduction(body: Uint8Array): Introduction {
   const port = reader.u16();
   const count = reader.u8();
   if (count > limits.addressesMax) throw new PeerError("too_large", "too many addresses");
-  const hosts = Array.from({ length: count }, () => reader.text(limits.hostMaxBytes));
+  const hosts = Array.from({ length: count }, () => reader.host());
   reader.end();
   return { name, publicKey, sealKey, port, hosts };
 }

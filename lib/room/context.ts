@@ -2,7 +2,7 @@
  * What the parts of the core share: the time of the event at hand, the log, the links, and the way out for effects.
  */
 import type { LinkId } from "../codec/message.ts";
-import type { MemberId, Post, RoomId } from "../codec/post.ts";
+import type { Address, MemberId, Post, RoomId } from "../codec/post.ts";
 import type { PeerError } from "../errors.ts";
 import type { Identity } from "../identity.ts";
 import type { Clock } from "./clock.ts";
@@ -23,6 +23,8 @@ export interface RoomConfig {
   readonly name: string;
   readonly hosts: readonly string[];
   readonly port: number;
+  /** The address by which this node came into the room. */
+  readonly entry: Address | undefined;
 }
 
 export interface Context {

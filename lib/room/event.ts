@@ -33,8 +33,13 @@ export type Effect =
   | { readonly type: "refuse"; readonly link: LinkId; readonly refusal: RefusalInfo }
   /** Flush, then close. */
   | { readonly type: "close"; readonly link: LinkId; readonly reason: ByeReason }
-  /** Try these addresses in order; `expect` says who must answer. Link ids of dials are even, of accepted links odd. */
-  | { readonly type: "dial"; readonly link: LinkId; readonly addresses: readonly Address[]; readonly expect: MemberId }
+  /** Try these addresses in order; `expect` says who must answer, if that matters. */
+  | {
+      readonly type: "dial";
+      readonly link: LinkId;
+      readonly addresses: readonly Address[];
+      readonly expect: MemberId | undefined;
+    }
   /** The peer of this link was at fault; for the log of a developer, and to be counted. */
   | { readonly type: "blame"; readonly link: LinkId; readonly fault: PeerError }
   | { readonly type: "persist"; readonly post: Post }

@@ -17,8 +17,6 @@ export class Stream {
   floor = 1;
   /** The highest post of an unbroken run; all up to it were delivered. */
   head = 0;
-  /** The clock of the post at `head`: within a session it only rises. */
-  clock: number;
   /** Heads at which somebody missed this member: it is lost while its head is one of them, back with any further post. */
   private readonly losses = new Set<number>();
   /** The member has left this session, or runs a newer one. */
@@ -42,7 +40,6 @@ export class Stream {
     /** A small number that no other stream of this log has. */
     readonly slot: number,
   ) {
-    this.clock = first.clock;
     this.publicKey = decodeIntroduction(first.body).publicKey;
   }
 
@@ -84,7 +81,6 @@ export class Stream {
     }
     this.posts.push(post);
     this.head = post.seq;
-    this.clock = post.clock;
   }
 
   /** Drops the lowest post and returns it. */

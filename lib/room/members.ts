@@ -22,7 +22,7 @@ import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Context } from "./context.ts";
 import type { Stream } from "./log.ts";
-import { checkName, NameTable } from "./names.ts";
+import { isName, NameTable } from "./names.ts";
 import type { Peer } from "./peer.ts";
 
 /** How dialling a member went so far (see mesh.ts). */
@@ -34,6 +34,10 @@ export interface Reach {
   dialling: LinkId | undefined;
   /** The host of its last link, which may work where its own idea of its address does not. */
   seenFrom: string | undefined;
+}
+
+export function newReach(): Reach {
+  return { failures: 0, notBefore: 0, dialling: undefined, seenFrom: undefined };
 }
 
 export interface Member {
@@ -142,8 +146,15 @@ export class Members {
     }
     if (this.members.size >= limits.membersMax) this.forgetOne();
     const id = stream.author;
-    const reach = { failures: 0, notBefore: 0, dialling: undefined, seenFrom: undefined };
-    const member = { id, stream, introduction, namedAt: post.clock, present: false, suspect: undefined, reach };
+    const member = {
+      id,
+      stream,
+      introduction,
+      namedAt: post.clock,
+      present: false,
+      suspect: undefined,
+      reach: newReach(),
+    };
     this.members.set(id, member);
   }
 
@@ -252,14 +263,15 @@ export class Members {
   }
 }
 
-/** What an `add` says; undefined where it is not one, or names what nobody may be called. */
+/** What an `add` says; undefined where it is not one. Whoever bears a name that nobody may bear is shown by its id. */
 export function introductionOf(post: Post): Introduction | undefined {
   if (post.kind !== PostKind.add) return undefined;
   try {
     const introduction = decodeIntroduction(post.body);
-    return checkName(introduction.name) === introduction.name ? introduction : undefined;
-  } catch {
-    return undefined;
+    return isName(introduction.name) ? introduction : { ...introduction, name: post.author };
+  } catch (error) {
+    if (error instanceof PeerError) return undefined;
+    throw error;
   }
 }
 

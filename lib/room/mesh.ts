@@ -5,19 +5,24 @@
  * probed one at a time, because a mesh of full views never meets again by itself.
  */
 import type { LinkId, PeerInfo, RefusalInfo } from "../codec/message.ts";
-import type { Address } from "../codec/post.ts";
+import type { Address, MemberId } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, shuffled } from "./context.ts";
-import type { Member, Members, Reach } from "./members.ts";
-import { checkName, freeName } from "./names.ts";
+import { type Member, type Members, newReach, type Reach } from "./members.ts";
+import { freeName, isName } from "./names.ts";
 import type { Peer } from "./peer.ts";
 
+/** "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255" (RFC 4291). */
+const IP_CHARACTERS_MAX = 45;
+
 export class Mesh {
-  private readonly dials = new Map<LinkId, Member>();
+  private readonly dials = new Map<LinkId, Reach>();
   /** Even numbers are dials; 0 is the very first, which the outside makes before there is a room. */
   private nextDial: LinkId = 2;
   private armedAt = Number.POSITIVE_INFINITY;
   private nextProbeAt = 0;
+  /** How dialling the address by which we came went; for when nobody else is known any more. */
+  private readonly entry: Reach = newReach();
 
   constructor(
     private readonly context: Context,
@@ -61,7 +66,7 @@ export class Mesh {
 
   onDown(peer: Peer): void {
     const reach = this.members.get(peer.info.member)?.reach;
-    if (reach === undefined) return;
+    if (reach === undefined) return this.arm(this.context.now);
     reach.seenFrom = peer.info.host;
     // Once at once: most often it is the connection that failed, not the member.
     this.waitFor(reach, this.context.config.random() * limits.dialBackoffMinMs);
@@ -99,7 +104,7 @@ export class Mesh {
     const lost = [...this.members.all()].filter(
       member => !member.present && !member.stream.ended && this.isDialable(member),
     );
-    if (lost.length === 0) return Number.POSITIVE_INFINITY;
+    if (lost.length === 0) return peers.size === 0 ? this.enterAgain() : Number.POSITIVE_INFINITY;
     const soonest = Math.min(...lost.map(member => member.reach.notBefore));
     // Alone, one tries as often as the back-off of each allows.
     const dueAt = peers.size === 0 ? soonest : Math.max(this.nextProbeAt, soonest);
@@ -109,6 +114,16 @@ export class Mesh {
     if (member !== undefined) this.dial(member);
     this.nextProbeAt = now + jitter(this.context, limits.probeIntervalMs);
     return peers.size === 0 ? now + limits.dialBackoffMinMs : this.nextProbeAt;
+  }
+
+  /** The link by which we came broke before we knew anybody else: the same door again. */
+  private enterAgain(): number {
+    const { entry } = this;
+    const { config, now } = this.context;
+    if (config.entry === undefined || this.members.presentCount > 1 || entry.dialling !== undefined)
+      return Number.POSITIVE_INFINITY;
+    if (entry.notBefore <= now) this.emitDial(entry, [config.entry], undefined);
+    return Math.max(entry.notBefore, now + limits.dialBackoffMinMs);
   }
 
   private linksWanted(): number {
@@ -123,11 +138,15 @@ export class Mesh {
   }
 
   private dial(member: Member): void {
+    this.emitDial(member.reach, this.addressesOf(member), member.id);
+  }
+
+  private emitDial(reach: Reach, addresses: readonly Address[], expect: MemberId | undefined): void {
     const link = this.nextDial;
     this.nextDial += 2;
-    this.dials.set(link, member);
-    member.reach.dialling = link;
-    this.context.emit({ type: "dial", link, addresses: this.addressesOf(member), expect: member.id });
+    this.dials.set(link, reach);
+    reach.dialling = link;
+    this.context.emit({ type: "dial", link, addresses, expect });
   }
 
   private addressesOf(member: Member): Address[] {
@@ -143,7 +162,8 @@ export class Mesh {
     const addresses: Address[] = [];
     for (const peer of this.context.peers.values()) {
       const member = this.members.get(peer.info.member);
-      const host = member?.introduction.hosts[0];
+      // IP addresses are short; whatever else may stand there would not fit a handshake frame eight times.
+      const host = member?.introduction.hosts.find(({ length }) => length <= IP_CHARACTERS_MAX);
       if (member !== undefined && host !== undefined) addresses.push({ host, port: member.introduction.port });
     }
     while (addresses.length > limits.addressesMax) addresses.splice(randomBelow(this.context, addresses.length), 1);
@@ -151,7 +171,7 @@ export class Mesh {
   }
 
   private settle(link: LinkId): Reach | undefined {
-    const reach = this.dials.get(link)?.reach;
+    const reach = this.dials.get(link);
     this.dials.delete(link);
     if (reach !== undefined) reach.dialling = undefined;
     return reach;
@@ -166,13 +186,5 @@ export class Mesh {
     if (at >= this.armedAt || at === Number.POSITIVE_INFINITY) return;
     this.armedAt = at;
     this.context.timers.arm({ type: "mesh" }, at);
-  }
-}
-
-function isName(name: string): boolean {
-  try {
-    return checkName(name) === name;
-  } catch {
-    return false;
   }
 }

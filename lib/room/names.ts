@@ -63,6 +63,15 @@ export function checkName(name: string): string {
   return normal;
 }
 
+/** Whether `checkName` would return the name as it is. */
+export function isName(name: string): boolean {
+  try {
+    return checkName(name) === name;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * What two names share that count as one: NFKC, case folded, invisible characters removed. Independent of the locale:
  * ß is ss, ς is σ, and Turkish ı falls together with i (stricter than Unicode's folding, which keeps them apart).

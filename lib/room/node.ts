@@ -67,7 +67,7 @@ export class RoomNode {
 
   /** When `handle` wants a `tick`, in the time of its `now`; infinity for never. */
   get wakeAt(): number {
-    return this.context.timers.nextAt;
+    return this.hasEnded ? Number.POSITIVE_INFINITY : this.context.timers.nextAt;
   }
 
   /** The link to a member, if there is one. */
@@ -159,7 +159,7 @@ export class RoomNode {
     for (const text of texts) {
       const length = Buffer.byteLength(text) + 1;
       assert(length - 1 <= limits.bodyMaxBytes, "a text fits a post");
-      if (bytes + length > limits.bodyMaxBytes + 1) {
+      if (bytes + length > limits.bodyMaxBytes + 1 || batch.length === limits.textsPerPostMax) {
         this.publish(PostKind.text, encodeTexts(batch));
         batch = [];
         bytes = 0;
@@ -361,14 +361,14 @@ export class RoomNode {
     const { now, timers, peers } = this.context;
     const peer = peers.get(link);
     if (peer === undefined) return;
-    const silentMs = now - peer.lastHeardAt;
-    if (silentMs >= limits.linkSilenceTimeoutMs) {
+    // Compared as it is armed: the same sum, so that rounding cannot make a timer that is due and does nothing.
+    const silenceAt = peer.lastHeardAt + limits.linkSilenceTimeoutMs;
+    if (silenceAt <= now) {
       this.close(link, "fault");
       return this.onDown(link);
     }
     const pingDueAt = Math.max(peer.lastHeardAt, peer.ping?.sentAt ?? 0) + limits.pingIdleMs;
     if (pingDueAt <= now) this.ping(peer);
-    const silenceAt = peer.lastHeardAt + limits.linkSilenceTimeoutMs;
     timers.arm({ type: "link", link }, Math.min(silenceAt, Math.max(pingDueAt, now + limits.pingIdleMs)));
   }
 

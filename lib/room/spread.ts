@@ -128,7 +128,6 @@ export class Spread {
 
   /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
   private faultOf(stream: Stream, post: Post): PeerError | undefined {
-    if (post.clock <= stream.clock) return new PeerError("malformed", "a clock that went back");
     if (!this.isSigned(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
     if (post.kind === PostKind.add) {
       const introduction = introductionOf(post);

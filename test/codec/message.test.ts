@@ -34,7 +34,8 @@ const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: 
 const shortText = (maxBytes: number) =>
   fc.string({ unit: "binary", maxLength: maxBytes }).filter(text => Buffer.byteLength(text) <= maxBytes);
 const name = shortText(limits.nameMaxBytes);
-const address = fc.record({ host: shortText(limits.hostMaxBytes), port: fc.integer({ min: 0, max: 0xffff }) });
+const hostName = fc.stringMatching(/^[!-~]{1,60}$/);
+const address = fc.record({ host: hostName, port: fc.integer({ min: 0, max: 0xffff }) });
 const credentials = fc.record(
   {
     version: fc.constant(1),

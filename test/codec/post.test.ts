@@ -47,7 +47,7 @@ const introduction: fc.Arbitrary<Introduction> = fc.record({
   publicKey: bytes(32),
   sealKey: bytes(32),
   port: fc.integer({ min: 0, max: 0xffff }),
-  hosts: fc.array(shortText(limits.hostMaxBytes), { maxLength: limits.addressesMax }),
+  hosts: fc.array(fc.stringMatching(/^[!-~]{1,60}$/), { maxLength: limits.addressesMax }),
 });
 const loss: fc.Arbitrary<Loss> = fc.record({ member: memberId, session: fc.maxSafeNat(), head: u32 });
 const head = fc.record({

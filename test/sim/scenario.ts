@@ -1,0 +1,358 @@
+/**
+ * One simulated room from the first member to the verdict: people join, talk, and suffer faults; then the faults stop,
+ * and everyone must come to have the same texts, the same roster and the same names.
+ */
+import { type Post, PostKind } from "../../lib/codec/post.ts";
+import { keyOf } from "../../lib/room/spread.ts";
+import { between, pick, type Random, randomStream } from "./random.ts";
+import { type Counters, type SimNode, World } from "./world.ts";
+
+export interface Scenario {
+  readonly nodes: number;
+  /** One-way delay of a link, ms: low and high. */
+  readonly latency: readonly [low: number, high: number];
+  readonly jitter: number;
+  /** Texts a second, over all senders. */
+  readonly rate: number;
+  readonly seconds: number;
+  readonly seed: number;
+  /** How many members talk; 0 for all. */
+  readonly senders: number;
+  /** Bytes of a text. */
+  readonly size: number;
+  /** ms between two joins. */
+  readonly joinEvery: number;
+  /** Faults a second, each of a random allowed kind; all are over when talking ends. */
+  readonly faultRate: number;
+  readonly faults: readonly FaultKind[];
+  /** Part of the members who cannot be dialled. */
+  readonly undialable: number;
+}
+
+export const FAULT_KINDS = [
+  "crash",
+  "vanish",
+  "restart",
+  "amnesia",
+  "partition",
+  "one_way",
+  "slow",
+  "sleep",
+  "skew",
+  "leave",
+  "join",
+] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+export const DEFAULTS: Scenario = {
+  nodes: 25,
+  latency: [10, 100],
+  jitter: 0,
+  rate: 10,
+  seconds: 20,
+  seed: 1,
+  senders: 0,
+  size: 20,
+  joinEvery: 100,
+  faultRate: 0,
+  faults: FAULT_KINDS,
+  undialable: 0,
+};
+
+export interface Report {
+  readonly seed: number;
+  readonly members: number;
+  readonly texts: number;
+  /** Of a text, from being said until the last member there had it, ms. */
+  readonly latencyMs: { readonly median: number; readonly p99: number; readonly max: number };
+  /** Hops to the last member: mean and maximum over texts. */
+  readonly hops: { readonly mean: number; readonly max: number };
+  /** Frames of any kind for each text said, while they were said. */
+  readonly framesPerText: number;
+  readonly bytesPerText: number;
+  /** Copies beyond the one that each member needs (relative message redundancy). */
+  readonly redundancy: number;
+  /** From the last fault's end until all agreed, ms; −1 for never. */
+  readonly convergedMs: number;
+  readonly linksMean: number;
+  readonly traceHash: string;
+  readonly violations: readonly string[];
+}
+
+/** How long a room may take to agree once all is well again, ms of its own time. */
+const CONVERGENCE_LIMIT_MS = 120_000;
+const SETTLE_MS = 5_000;
+
+interface Said {
+  readonly at: number;
+  lastAt: number;
+  hops: number;
+}
+
+export class Run {
+  readonly world: World;
+  private readonly random: Random;
+  private readonly said = new Map<string, Said>();
+  /** Hops each node's first copy of a post took, by node. */
+  private readonly hops = new Map<SimNode, Map<string, number>>();
+  private readonly founders: SimNode[] = [];
+
+  constructor(private readonly scenario: Scenario) {
+    const { seed, latency, jitter } = scenario;
+    this.world = new World({ seed, latencyMs: latency, jitterMs: jitter });
+    this.random = randomStream(seed, "scenario");
+    this.world.onFrame = (from, to, message) => {
+      if (message.type === "post") this.onCopy(from, to, message.post);
+    };
+    this.world.onNews = (node, news) => {
+      if (news.type !== "said") return;
+      const said = this.said.get(postKey(news.post));
+      if (said !== undefined && !news.history) {
+        said.lastAt = Math.max(said.lastAt, this.world.now);
+        said.hops = Math.max(said.hops, this.hops.get(node)?.get(postKey(news.post)) ?? 0);
+      }
+    };
+  }
+
+  play(): Report {
+    this.gather();
+    const { world, scenario } = this;
+    const before = structuredClone(world.counters);
+    const start = world.now;
+    const end = start + scenario.seconds * 1000;
+    this.scheduleTalk(start, end);
+    this.scheduleFaults(start, end);
+    world.runUntil(end);
+    const after = structuredClone(world.counters);
+    this.mend();
+    const mendedAt = world.now;
+    const agreed = world.runUntilTrue(() => this.disagreement() === undefined, CONVERGENCE_LIMIT_MS, 250);
+    const convergedMs = agreed ? world.now - mendedAt : -1;
+    const problem = this.disagreement();
+    if (problem !== undefined) world.violations.push(`no agreement after ${CONVERGENCE_LIMIT_MS} ms: ${problem}`);
+    return this.report(before, after, convergedMs);
+  }
+
+  /** Everybody joins, each through somebody who is there, and the room comes to rest. */
+  private gather(): void {
+    const { world, scenario } = this;
+    for (let index = 0; index < scenario.nodes; index += 1) {
+      const node = world.add(pick(this.random, this.alive()));
+      node.isDialable = index === 0 || this.random() >= scenario.undialable;
+      this.founders.push(node);
+      world.runFor(scenario.joinEvery);
+    }
+    world.runFor(SETTLE_MS);
+  }
+
+  private alive(): SimNode[] {
+    return this.world.nodes.filter(node => node.core !== undefined && !node.hasLeft && node.isSynced);
+  }
+
+  private scheduleTalk(start: number, end: number): void {
+    const { world, scenario } = this;
+    const talk = () => {
+      const senders = scenario.senders === 0 ? this.alive() : this.alive().slice(0, scenario.senders);
+      const speaker = pick(
+        this.random,
+        senders.filter(node => !node.isAsleep),
+      );
+      if (speaker?.core !== undefined) {
+        speaker.say("x".repeat(scenario.size));
+        const stream = speaker.ownStream;
+        const post = stream?.get(stream.head);
+        if (post !== undefined) this.said.set(postKey(post), { at: world.now, lastAt: world.now, hops: 0 });
+      }
+      const next = world.now + 1000 / scenario.rate;
+      if (next < end) world.at(next, talk);
+    };
+    if (scenario.rate > 0) world.at(start, talk);
+  }
+
+  // Faults.
+
+  private scheduleFaults(start: number, end: number): void {
+    const { world, scenario } = this;
+    if (scenario.faultRate === 0) return;
+    const strike = () => {
+      const kind = pick(this.random, scenario.faults);
+      if (kind !== undefined) this.strike(kind, Math.min(end, world.now + between(this.random, 500, 30_000)));
+      const next = world.now + between(this.random, 0, 2000 / scenario.faultRate);
+      if (next < end) world.at(next, strike);
+    };
+    world.at(start + between(this.random, 0, 1000), strike);
+  }
+
+  /** Does something bad to somebody until `until`. */
+  private strike(kind: FaultKind, until: number): void {
+    const { world, random } = this;
+    const victim = pick(random, this.alive());
+    world.note("fault", kind, victim?.index ?? -1);
+    if (victim === undefined) return;
+    switch (kind) {
+      case "crash":
+      case "vanish":
+        if (this.alive().length > 3) victim.crash(kind === "vanish");
+        return;
+      case "restart":
+      case "amnesia":
+        victim.crash(random() < 0.5);
+        if (kind === "amnesia") victim.disk = [];
+        world.at(until, () => this.revive(victim));
+        return;
+      case "leave":
+        if (this.alive().length > 3) victim.handle({ type: "leave" });
+        return;
+      case "join":
+        world.add(victim);
+        return;
+      case "partition":
+      case "one_way":
+        return this.cut(kind, until);
+      case "slow":
+        victim.bytesPerMs = between(random, 0.2, 5);
+        world.at(until, () => {
+          victim.bytesPerMs = Number.POSITIVE_INFINITY;
+        });
+        return;
+      case "sleep":
+        victim.sleep();
+        world.at(until, () => victim.wake());
+        return;
+      case "skew":
+        victim.skewMs += between(random, -100_000, 100_000);
+        return;
+    }
+  }
+
+  private cut(kind: "partition" | "one_way", until: number): void {
+    const { world, random } = this;
+    if (world.isCut) return;
+    const groups = world.nodes.map(() => Math.floor(random() * 2));
+    world.cut(node => groups[node.index] ?? 0, kind === "one_way");
+    world.at(until, () => world.heal());
+  }
+
+  private revive(node: SimNode): void {
+    if (node.core !== undefined) return;
+    const through = pick(this.random, this.alive());
+    if (through === undefined) return;
+    node.start(through);
+  }
+
+  /** All faults end; whoever could not come back does now. */
+  private mend(): void {
+    const { world } = this;
+    world.heal();
+    for (const node of world.nodes) {
+      node.bytesPerMs = Number.POSITIVE_INFINITY;
+      if (node.isAsleep) node.wake();
+    }
+    world.runFor(10_000);
+    // Whoever dialled into a cut has given up, as the program does; a person starts it again.
+    for (const node of world.nodes)
+      if (node.core !== undefined && !node.isSynced) {
+        node.crash();
+        this.revive(node);
+      }
+  }
+
+  // The verdict.
+
+  /** What two members disagree about, or undefined when all is well. */
+  disagreement(): string | undefined {
+    const all = this.world.nodes.filter(node => node.core !== undefined && !node.hasLeft);
+    const [first] = all;
+    if (first === undefined) return undefined;
+    const members = all.map(node => node.member).sort();
+    for (const node of all) {
+      const core = node.core;
+      if (core === undefined) continue;
+      const roster = [...core.members.present()].map(({ id }) => id).sort();
+      if (roster.join() !== members.join())
+        return `node ${node.index} sees ${difference(roster, members, this.world)} of ${members.length}`;
+      const names = members.map(id => core.members.displayName(id)).join();
+      if (names !== members.map(id => first.core?.members.displayName(id)).join())
+        return `node ${node.index} has other names than node ${first.index}`;
+    }
+    return this.logsDiffer(all);
+  }
+
+  private logsDiffer(all: readonly SimNode[]): string | undefined {
+    const [first] = all;
+    const want = first === undefined ? [] : textKeys(first);
+    for (const node of all) {
+      const have = textKeys(node);
+      if (have.join() !== want.join()) {
+        const lacking = want.filter(key => !have.includes(key)).length;
+        const extra = have.filter(key => !want.includes(key)).length;
+        return `node ${node.index} has ${have.length} texts, node ${first?.index} ${want.length} (−${lacking} +${extra})`;
+      }
+      const heard = new Set(node.heard.map(postKey));
+      const unheard = have.filter(key => !heard.has(key));
+      if (unheard.length > 0 && have.length <= 1000)
+        return `node ${node.index} was not told ${unheard.length} texts such as ${unheard[0]}`;
+    }
+    return undefined;
+  }
+
+  private onCopy(from: SimNode, to: SimNode, post: Post): void {
+    const { counters } = this.world;
+    const key = postKey(post);
+    let arrived = this.hops.get(to);
+    if (arrived === undefined) {
+      arrived = new Map();
+      this.hops.set(to, arrived);
+    }
+    counters.postCopies += 1;
+    if (arrived.has(key) || post.author === to.member) return;
+    counters.postFirsts += 1;
+    arrived.set(key, (this.hops.get(from)?.get(key) ?? 0) + 1);
+  }
+
+  private report(before: Counters, after: Counters, convergedMs: number): Report {
+    const { world } = this;
+    const texts = [...this.said.values()];
+    const latencies = texts.map(({ at, lastAt }) => lastAt - at).sort((a, b) => a - b);
+    const quantile = (q: number) =>
+      round(latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? 0);
+    const alive = this.alive();
+    const perText = (value: number) => round(value / Math.max(1, texts.length));
+    return {
+      seed: this.scenario.seed,
+      members: alive.length,
+      texts: texts.length,
+      latencyMs: { median: quantile(0.5), p99: quantile(0.99), max: quantile(1) },
+      hops: {
+        mean: round(texts.reduce((sum, { hops }) => sum + hops, 0) / Math.max(1, texts.length)),
+        max: texts.reduce((most, { hops }) => Math.max(most, hops), 0),
+      },
+      framesPerText: perText(after.frames - before.frames),
+      bytesPerText: perText(after.bytes - before.bytes),
+      redundancy: round((after.postCopies - before.postCopies) / Math.max(1, after.postFirsts - before.postFirsts) - 1),
+      convergedMs,
+      linksMean: round(alive.reduce((sum, node) => sum + node.links.size, 0) / Math.max(1, alive.length)),
+      traceHash: world.traceHash,
+      violations: world.violations,
+    };
+  }
+}
+
+export function postKey(post: Post): string {
+  return `${keyOf(post)} ${post.seq}`;
+}
+
+function textKeys(node: SimNode): string[] {
+  return (node.core?.log.inOrder() ?? []).filter(({ kind }) => kind === PostKind.text).map(postKey);
+}
+
+function difference(has: readonly string[], should: readonly string[], world: World): string {
+  const index = (id: string) => world.nodes.find(node => node.member === id)?.index;
+  const missing = should.filter(id => !has.includes(id)).map(index);
+  const ghosts = has.filter(id => !should.includes(id)).map(index);
+  return `missing [${missing}] ghosts [${ghosts}]`;
+}
+
+function round(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
