@@ -26,15 +26,7 @@ export interface Deadlines {
   readonly flushTimeoutMs: number;
 }
 
-export const DEADLINES: Deadlines = {
-  connectTimeoutMs: limits.connectTimeoutMs,
-  firstByteTimeoutMs: limits.firstByteTimeoutMs,
-  handshakeTimeoutMs: limits.handshakeTimeoutMs,
-  linkStuckTimeoutMs: limits.linkStuckTimeoutMs,
-  leaveTimeoutMs: limits.leaveTimeoutMs,
-  followTimeoutMs: 2_000,
-  flushTimeoutMs: 30_000,
-};
+export const DEADLINES: Deadlines = { ...limits, followTimeoutMs: 2_000, flushTimeoutMs: 30_000 };
 
 /** Why a link is no more. */
 export type LinkEnd =
@@ -83,7 +75,7 @@ export class Link {
   private progressAt = 0;
   private closingSince = 0;
   private timer: Timer | undefined;
-  private once = false;
+  private everUp = false;
 
   constructor(
     readonly id: number,
@@ -102,7 +94,7 @@ export class Link {
 
   /** It was up, whatever it is now. */
   get wasUp(): boolean {
-    return this.once;
+    return this.everUp;
   }
 
   get accepted(): boolean {
@@ -141,9 +133,9 @@ export class Link {
     this.arm(timeoutMs, () => this.kill({ type: "silent" }));
   }
 
-  /** Queues a frame. What the peer does not take in time ends the link, not the program. */
+  /** Queues a frame for a peer that is let in. What it does not take in time ends the link, not the program. */
   send(frame: Uint8Array): void {
-    if (this.phase !== "open") return;
+    if (!this.up) return;
     this.enqueue(frame);
     if (this.queuedBytes > limits.linkQueueMaxBytes)
       this.kill({ type: "fault", fault: new PeerError("too_slow", "it does not read what it is sent") });
@@ -251,7 +243,7 @@ export class Link {
   }
 
   private opened(): void {
-    this.once = true;
+    this.everUp = true;
     this.disarm();
     this.frames.allowPosts();
   }
@@ -317,7 +309,10 @@ export class Link {
       if (written > 0) this.progressAt = performance.now();
       if (written < bytes.length) {
         this.queue.unshift(bytes.subarray(written));
-        if (this.timer === undefined) this.watch();
+        if (this.timer === undefined) {
+          this.progressAt = performance.now();
+          this.watch();
+        }
         return;
       }
     }

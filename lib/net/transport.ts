@@ -101,6 +101,7 @@ export class Transport {
   async listen(host: string | undefined, port: number): Promise<{ readonly port: number }> {
     assert(this.listener === undefined && this.stopping === undefined, "one listener");
     const { key, cert } = await makeCertificate();
+    if (this.stopping !== undefined) throw new ChatError("unreachable", "the chat is over");
     const open = (socket: Bun.Socket<Link>) => this.accept(socket);
     const socket: Bun.SocketHandler<Link> = { ...SOCKET_HANDLERS, open };
     // Any other program may not share the port (`exclusive`), or messages would go astray.

@@ -75,6 +75,18 @@ describe("frames", () => {
     expect((await station.take("up")).link).toBe(2);
   });
 
+  test("are not sent to a peer that is not let in", async () => {
+    const station = await new Station({ door: "wait" }).listening();
+    const peer = await RawPeer.dial(station.port);
+    await peer.hello();
+    const { link } = await station.take("knock");
+    station.transport.send(link, ping(1));
+    station.transport.admit(link);
+    station.transport.send(link, ping(2));
+    expect((await peer.take("message")).message.type).toBe("welcome");
+    expect((await peer.take("message")).message).toEqual({ type: "ping", token: 2 });
+  });
+
   test("after a close in the middle of a chunk are not delivered", async () => {
     const heard: Message[] = [];
     const [station, , peer] = await entered({
