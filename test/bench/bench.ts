@@ -2,13 +2,34 @@
  * `bun run bench`: our figures, the limits measured beside them in the same run, and the ratios.
  */
 import { parseArgs } from "node:util";
+import { codecCase } from "./cases/codec.ts";
+import { coreCase } from "./cases/core.ts";
+import { crowdCase, eightCase, eightDelayCase } from "./cases/eight.ts";
+import { idleCase, memoryCase } from "./cases/footprint.ts";
 import { delayCase, singleCase, speedCase } from "./cases/pair.ts";
+import { pourCase } from "./cases/pour.ts";
 import { raw } from "./cases/raw.ts";
+import { joinCase, startCase } from "./cases/start.ts";
 import type { Case, Row } from "./measure.ts";
 import { endAll } from "./processes.ts";
 import { jsonOf, machine, tableOf } from "./report.ts";
 
-const CASES: readonly Case[] = [raw, speedCase, singleCase, delayCase];
+const CASES: readonly Case[] = [
+  raw,
+  codecCase,
+  speedCase,
+  singleCase,
+  delayCase,
+  eightCase,
+  eightDelayCase,
+  crowdCase,
+  pourCase,
+  joinCase,
+  startCase,
+  memoryCase,
+  idleCase,
+  coreCase,
+];
 const RUNS = 5;
 
 const HELP = `bun run bench [-- options]

@@ -122,6 +122,7 @@ export function ratioOf(row: Row): number | undefined {
 export function isReached(row: Row): boolean | undefined {
   const { goal, ours, limit } = row;
   if (goal === undefined || "missing" in ours) return undefined;
+  if (goal.atLeast === undefined && goal.atMost === undefined) return undefined;
   const bounded = (): number | undefined => {
     switch (goal.of) {
       case "ours":

@@ -3,7 +3,7 @@
  *
  * Every wait has a deadline. `endAll` ends whatever is left, so that a failing case leaves nothing behind.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Answer, Question, Questions } from "./actors/ipc.ts";
@@ -101,6 +101,12 @@ export class Actor<Q extends Questions> {
 
   end(): Promise<void> {
     return end(this.child);
+  }
+
+  /** Lets it exit by itself, so that what it writes at exit is written. */
+  async quit(): Promise<void> {
+    this.child.disconnect();
+    await withDeadline(this.child.exited, ANSWER_TIMEOUT_MS, "it did not exit");
   }
 
   private onAnswer({ id, answer, error }: Answer): void {
@@ -204,6 +210,10 @@ export async function compile(source: string, name: string): Promise<string> {
   );
   const errors = await new Response(child.stderr).text();
   if ((await child.exited) !== 0) throw new Error(`${name} does not build: ${errors.trim().split("\n").at(-1)}`);
+  // Pages of a file that is not on the disk yet would count as dirty memory of whoever runs it.
+  const file = openSync(outfile, "r+");
+  fsyncSync(file);
+  closeSync(file);
   return outfile;
 }
 

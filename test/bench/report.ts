@@ -10,6 +10,8 @@ export function machine(): { readonly cores: number; readonly model: string } {
   return { cores: all.length, model: all[0]?.model.trim() ?? "unknown" };
 }
 
+/** In place of what a limit is, where there is none. */
+const NOTHING = "nothing";
 const HEADINGS = ["", "ours", "limit", "ratio", "goal", "", "limit is"];
 
 /** The lines of one case as a Markdown table, aligned for a terminal too. */
@@ -17,7 +19,7 @@ export function tableOf(title: string, rows: readonly Row[]): string {
   const cells = rows.map(row => [
     row.what,
     shown(row.ours, row.unit),
-    shown(row.limit, row.unit),
+    row.beside === NOTHING ? "" : shown(row.limit, row.unit),
     ratioText(ratioOf(row)),
     row.goal?.text ?? "",
     markOf(row),
@@ -47,7 +49,8 @@ function missingNotes(rows: readonly Row[]): string {
   const notes = new Set<string>();
   for (const row of rows) {
     if ("missing" in row.ours) notes.add(`${row.what}: not measured: ${row.ours.missing}`);
-    if ("missing" in row.limit) notes.add(`${row.what}, ${row.beside}: not measured: ${row.limit.missing}`);
+    if ("missing" in row.limit && row.beside !== NOTHING)
+      notes.add(`${row.what}, ${row.beside}: not measured: ${row.limit.missing}`);
     for (const [name, figure] of Object.entries(row.others ?? {}))
       if ("missing" in figure) notes.add(`${name}: not measured: ${figure.missing}`);
   }

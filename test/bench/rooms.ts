@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import type { RoomQuestions } from "./actors/room.ts";
-import type { Goal, Measured, Row } from "./measure.ts";
+import type { Goal, Measured, Row, Sample } from "./measure.ts";
 import { quantile } from "./measure.ts";
 import { Actor, BENCH, cpuMsOf, scratchDirectory } from "./processes.ts";
 
@@ -48,10 +48,15 @@ export const LINE_BYTES = 100;
 export const LINES_PER_TURN = 655;
 
 /** Opens a room of `size` processes, each reaching all others, does `work` in it, and ends them all. */
-export async function inRoom<T>(contender: Contender, size: number, work: (cast: Cast) => Promise<T>): Promise<T> {
+export async function inRoom<T>(
+  contender: Contender,
+  size: number,
+  work: (cast: Cast) => Promise<T>,
+  environmentOf: (name: string) => Readonly<Record<string, string>> = () => ({}),
+): Promise<T> {
   const server = await contender.serve?.();
   const names = Array.from({ length: size }, (_, index) => `Member${index}`);
-  const starting = names.map(() => Actor.start<RoomQuestions>(contender.script));
+  const starting = names.map(name => Actor.start<RoomQuestions>(contender.script, environmentOf(name)));
   const started = await Promise.allSettled(starting);
   const members = started.flatMap(result => (result.status === "fulfilled" ? [result.value] : []));
   try {
@@ -135,6 +140,14 @@ export async function paced(
   );
   await Promise.all([...saying, ...done]);
   return Promise.all(hearing.map(member => member.ask("delays", undefined)));
+}
+
+/** For `interleaved`: the same for all. */
+export function each(
+  contenders: readonly Contender[],
+  measure: (contender: Contender) => Promise<Sample>,
+): Readonly<Record<string, () => Promise<Sample>>> {
+  return Object.fromEntries(contenders.map(contender => [contender.name, () => measure(contender)]));
 }
 
 /** p50 and p99 of ms, in µs. */

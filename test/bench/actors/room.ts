@@ -50,8 +50,12 @@ export type RoomQuestions = {
     readonly ask: { readonly texts: number; readonly everyMs: number; readonly afterMs: number };
     readonly answer: undefined;
   };
+  /** Ends `pace` early. */
+  readonly hush: { readonly ask: undefined; readonly answer: undefined };
   /** How long stamped texts were under way, ms, since it was asked last. */
   readonly delays: { readonly ask: undefined; readonly answer: readonly number[] };
+  /** The same, once so many of them have come. */
+  readonly stamped: { readonly ask: { readonly texts: number }; readonly answer: readonly number[] };
   /** A text there and an answer back, ms, one after the other. */
   readonly echo: { readonly ask: { readonly count: number }; readonly answer: readonly number[] };
   readonly close: { readonly ask: undefined; readonly answer: undefined };
@@ -82,7 +86,8 @@ export async function runMember(openRoom: OpenRoom): Promise<void> {
 /** For the start-up case: joins, and prints a line when the first text is there. */
 async function tellFirstText(openRoom: OpenRoom, variant: string, port: number): Promise<void> {
   const first = Promise.withResolvers<void>();
-  await openRoom({ name: "Newcomer", ports: [port], variant }, texts => {
+  // A name of its own each time: those before it were killed, and their names are not free yet.
+  await openRoom({ name: `Newcomer${process.pid}`, ports: [port], variant }, texts => {
     if (texts.length > 0) first.resolve();
   });
   await first.promise;
@@ -95,6 +100,8 @@ function serve(openRoom: OpenRoom): void {
   let texts = 0;
   let bytes = 0;
   let delays: number[] = [];
+  let awaited: { readonly texts: number; readonly come: () => void } | undefined;
+  let hushed = false;
   let replied: (() => void) | undefined;
   const member = (): Room => {
     if (room === undefined) throw new Error("not open");
@@ -106,8 +113,11 @@ function serve(openRoom: OpenRoom): void {
       texts += 1;
       bytes += text.length;
       const kind = text.charAt(0);
-      if (kind === STAMP) delays.push(clockMs() - Number(text.slice(1, text.indexOf(" "))));
-      else if (kind === CALL) member().say(REPLY + text.slice(1));
+      if (kind === STAMP) {
+        delays.push(clockMs() - Number(text.slice(1, text.indexOf(" "))));
+        if (awaited !== undefined && delays.length >= awaited.texts) awaited.come();
+      }
+      if (kind === CALL) member().say(REPLY + text.slice(1));
       else if (kind === REPLY) replied?.();
     }
     if (armed === undefined || texts < armed.texts) return;
@@ -118,6 +128,12 @@ function serve(openRoom: OpenRoom): void {
       done.resolve({ at: clockMs(), cpuMs: cpuMsUsed() - cpuMs });
     else
       done.reject(new Error(`${texts} texts with ${bytes} bytes came, not ${expected.texts} with ${expected.bytes}`));
+  };
+
+  const takeDelays = () => {
+    const taken = delays;
+    delays = [];
+    return taken;
   };
 
   let pending: Armed["done"] | undefined;
@@ -142,11 +158,21 @@ function serve(openRoom: OpenRoom): void {
       return pending.promise;
     },
     flood: request => flood(member(), request),
-    pace: request => pace(member(), request),
-    delays: () => {
-      const taken = delays;
-      delays = [];
-      return taken;
+    pace: async request => {
+      hushed = false;
+      await pace(member(), request, () => hushed);
+    },
+    hush: () => {
+      hushed = true;
+    },
+    delays: takeDelays,
+    stamped: async ({ texts: count }) => {
+      const come = Promise.withResolvers<void>();
+      awaited = { texts: count, come: come.resolve };
+      if (delays.length >= count) come.resolve();
+      await come.promise;
+      awaited = undefined;
+      return takeDelays();
     },
     echo: async ({ count }) => {
       const roundTrips: number[] = [];
@@ -179,10 +205,13 @@ async function flood(room: Room, { texts, bytes, perTurn }: FloodRequest): Promi
 }
 
 /** The nth text is said at its own time, however late the one before it was. */
-async function pace(room: Room, request: { texts: number; everyMs: number; afterMs: number }): Promise<undefined> {
-  const { texts, everyMs, afterMs } = request;
+async function pace(
+  room: Room,
+  { texts, everyMs, afterMs }: RoomQuestions["pace"]["ask"],
+  isOver: () => boolean,
+): Promise<void> {
   const start = performance.now() + afterMs;
-  for (let i = 0; i < texts; i += 1) {
+  for (let i = 0; i < texts && !isOver(); i += 1) {
     await Bun.sleep(Math.max(0, start + i * everyMs - performance.now()));
     room.say(padded(STAMP, clockMs()));
   }

@@ -9,6 +9,7 @@ import {
   BARE_TCP,
   BARE_TLS,
   type Contender,
+  each,
   firstOf,
   flood,
   inRoom,
@@ -32,10 +33,6 @@ const WARM_UP_POSTS = 3_000;
 const BIG_TEXT_BYTES = 64 * 1024;
 const BIG_TEXTS = 2_000;
 const STREAM_BYTES = 256 * 1024 * 1024;
-
-function each(contenders: readonly Contender[], measure: (contender: Contender) => Promise<Sample>) {
-  return Object.fromEntries(contenders.map(contender => [contender.name, () => measure(contender)]));
-}
 
 async function speed(contender: Contender): Promise<Sample> {
   return inRoom(contender, 2, async cast => {
