@@ -381,7 +381,8 @@ export class Chat implements ChatControl {
       case "equivocated":
         return this.warn(`${this.nameOf(news.member)} says different things to different people`);
       case "synced":
-        return this.joining?.resolve();
+        if (news.complete) return this.joining?.resolve();
+        return this.joining?.reject(new ChatError("unreachable", "a node let us in, but then the room did not answer"));
       case "replaced":
         this.fail("refused", "this identity has joined from somewhere else, so this session ends");
         void this.leave();

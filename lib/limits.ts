@@ -65,8 +65,10 @@ export const limits = {
   dialBackoffMaxMs: 30_000,
   /** Everybody who hears of a newcomer would dial it; the newcomer goes first. */
   dialYieldMs: 1_500,
-  /** One remembered member is tried so often, so that a split room meets again. */
-  probeIntervalMs: 30_000,
+  /** One member without a link is tried so often, so that a split room meets again and ghosts are found. */
+  probeIntervalMs: 15_000,
+  /** Dials in a row that fail before a member is missed who never had a link to us. */
+  doubtAfterFailures: 3,
   /** Members remembered for that. */
   rememberedMembersMax: 1_024,
 

@@ -56,8 +56,8 @@ export type News =
   | { readonly type: "linked" }
   /** The author signed two different posts with one number. */
   | { readonly type: "equivocated"; readonly member: MemberId }
-  /** The first comparison with the room is complete: what was told as history is all there is. */
-  | { readonly type: "synced" }
+  /** The first comparison with the room is over. Not `complete`: nobody has told us what there is. */
+  | { readonly type: "synced"; readonly complete: boolean }
   /** The same key runs a newer session elsewhere: this one is over. */
   | { readonly type: "replaced" }
   /** Goodbye is said everywhere. */

@@ -28,6 +28,8 @@ import type { Peer } from "./peer.ts";
 /** How dialling a member went so far (see mesh.ts). */
 export interface Reach {
   failures: number;
+  /** So many failures make us doubt that it is still here. Twice as many after each time we were wrong. */
+  doubt: number;
   /** Not to be dialled before; 0 where nothing is known. */
   notBefore: number;
   /** The dial under way. */
@@ -37,7 +39,7 @@ export interface Reach {
 }
 
 export function newReach(): Reach {
-  return { failures: 0, notBefore: 0, dialling: undefined, seenFrom: undefined };
+  return { failures: 0, doubt: limits.doubtAfterFailures, notBefore: 0, dialling: undefined, seenFrom: undefined };
 }
 
 export interface Member {
@@ -198,6 +200,9 @@ export class Members {
     member.present = present;
     this.count += present ? 1 : -1;
     if (present) {
+      // It was missed, wrongly: where it cannot be dialled, that is no proof any more.
+      if (link === undefined && stream.head > 0) member.reach.doubt *= 2;
+      member.reach.failures = 0;
       this.claim(member);
       this.context.tell({ type: "joined", member: id, present: false });
     } else {
@@ -215,11 +220,17 @@ export class Members {
 
   // Those who vanish.
 
-  /** The link to a member is gone. If it does not show up again soon, we say so, unless somebody else does. */
+  /** The link to a member is gone. */
   onDown(peer: Peer): void {
     const member = this.members.get(peer.info.member);
     if (member === undefined || member.stream.session !== peer.info.session || member.stream.ended) return;
-    if (!member.stream.live) return this.refresh(member.id, "lost");
+    if (member.stream.live) this.suspect(member);
+    else this.refresh(member.id, "lost");
+  }
+
+  /** A member cannot be reached. If it gives no sign of life soon, we say so, unless somebody else does. */
+  suspect(member: Member): void {
+    if (member.suspect !== undefined) return;
     const { lostPauseMinMs, lostPauseMaxMs } = limits;
     const pause = lostPauseMinMs + this.context.config.random() * (lostPauseMaxMs - lostPauseMinMs);
     member.suspect = { at: this.context.now + pause, head: member.stream.head };

@@ -5,7 +5,7 @@
  * probed one at a time, because a mesh of full views never meets again by itself.
  */
 import type { LinkId, PeerInfo, RefusalInfo } from "../codec/message.ts";
-import type { Address, MemberId } from "../codec/post.ts";
+import type { Address } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, shuffled } from "./context.ts";
 import { type Member, type Members, newReach, type Reach } from "./members.ts";
@@ -15,14 +15,20 @@ import type { Peer } from "./peer.ts";
 /** "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255" (RFC 4291). */
 const IP_CHARACTERS_MAX = 45;
 
+interface Dial {
+  readonly reach: Reach;
+  /** Undefined when it is the address by which we came. */
+  readonly member: Member | undefined;
+}
+
 export class Mesh {
-  private readonly dials = new Map<LinkId, Reach>();
+  private readonly dials = new Map<LinkId, Dial>();
   /** Even numbers are dials; 0 is the very first, which the outside makes before there is a room. */
   private nextDial: LinkId = 2;
   private armedAt = Number.POSITIVE_INFINITY;
   private nextProbeAt = 0;
   /** How dialling the address by which we came went; for when nobody else is known any more. */
-  private readonly entry: Reach = newReach();
+  private readonly entry: Reach = { ...newReach(), notBefore: Number.POSITIVE_INFINITY };
 
   constructor(
     private readonly context: Context,
@@ -51,25 +57,33 @@ export class Mesh {
 
   /** A dial has come up, whatever becomes of the link. */
   onDialled(link: LinkId): void {
-    const reach = this.settle(link);
+    const reach = this.settle(link)?.reach;
     if (reach !== undefined) reach.failures = 0;
   }
 
   onDialFailed(link: LinkId, refusal: RefusalInfo | undefined): void {
-    const reach = this.settle(link);
-    if (reach === undefined) return;
+    const dial = this.settle(link);
+    if (dial === undefined) return;
+    const { reach, member } = dial;
+    // Whoever refuses is there, and stays full for a while.
+    if (refusal !== undefined) {
+      reach.failures = 0;
+      return this.waitFor(reach, jitter(this.context, limits.dialBackoffMaxMs));
+    }
     reach.failures += 1;
     const backoff = Math.min(limits.dialBackoffMaxMs, limits.dialBackoffMinMs * 2 ** Math.min(reach.failures, 16));
-    // Whoever is full stays so for a while.
-    this.waitFor(reach, jitter(this.context, refusal === undefined ? backoff : limits.dialBackoffMaxMs));
+    this.waitFor(reach, jitter(this.context, backoff));
+    if (member?.present === true && reach.failures >= reach.doubt) this.members.suspect(member);
   }
 
   onDown(peer: Peer): void {
     const reach = this.members.get(peer.info.member)?.reach;
-    if (reach === undefined) return this.arm(this.context.now);
-    reach.seenFrom = peer.info.host;
-    // Once at once: most often it is the connection that failed, not the member.
-    this.waitFor(reach, this.context.config.random() * limits.dialBackoffMinMs);
+    if (reach !== undefined) {
+      reach.seenFrom = peer.info.host;
+      // Once at once: most often it is the connection that failed, not the member.
+      this.waitFor(reach, this.context.config.random() * limits.dialBackoffMinMs);
+    }
+    if (this.context.peers.size === 0) this.waitFor(this.entry, limits.dialBackoffMinMs);
   }
 
   /** Somebody has come, gone or moved. */
@@ -83,47 +97,55 @@ export class Mesh {
 
   onTimer(): void {
     this.armedAt = Number.POSITIVE_INFINITY;
-    const { peers, now } = this.context;
-    let missing = this.linksWanted() - peers.size - this.dials.size;
+    const { context, members } = this;
+    const { now } = context;
     let soonest = Number.POSITIVE_INFINITY;
-    const waiting = [...this.members.present()].filter(member => this.isDialable(member));
-    for (const member of missing < waiting.length ? shuffled(this.context, waiting) : waiting) {
-      if (missing <= 0) break;
+    let missing = this.linksWanted() - context.peers.size - this.dials.size;
+    const waiting = [...members.present()].filter(member => this.isDialable(member));
+    for (const member of missing < waiting.length ? shuffled(context, waiting) : waiting) {
+      // Whoever could not be reached is tried again even where no more links are wanted: it may be gone unnoticed.
+      if (missing <= 0 && member.reach.failures === 0) continue;
       if (member.reach.notBefore > now) soonest = Math.min(soonest, member.reach.notBefore);
       else {
         this.dial(member);
         missing -= 1;
       }
     }
-    this.arm(Math.min(soonest, this.probe()));
+    this.arm(Math.min(soonest, this.probe(waiting), this.enterAgain()));
   }
 
-  /** Tries one member who was lost, and returns when to try the next. */
-  private probe(): number {
+  /**
+   * Tries one member without a link at random, lost or thought present, and returns when to try the next. So splits meet
+   * again, and nobody stays on the roster whose neighbours all went with it (as SWIM probes; Das et al., 2002).
+   */
+  private probe(waiting: readonly Member[]): number {
     const { now, peers } = this.context;
     const lost = [...this.members.all()].filter(
       member => !member.present && !member.stream.ended && this.isDialable(member),
     );
-    if (lost.length === 0) return peers.size === 0 ? this.enterAgain() : Number.POSITIVE_INFINITY;
-    const soonest = Math.min(...lost.map(member => member.reach.notBefore));
+    const unlinked = [...lost, ...waiting];
+    if (unlinked.length === 0) return Number.POSITIVE_INFINITY;
     // Alone, one tries as often as the back-off of each allows.
-    const dueAt = peers.size === 0 ? soonest : Math.max(this.nextProbeAt, soonest);
+    const isAlone = peers.size === 0;
+    const candidates = isAlone ? lost : unlinked;
+    const soonest = Math.min(...candidates.map(member => member.reach.notBefore));
+    const dueAt = isAlone ? soonest : Math.max(this.nextProbeAt, soonest);
     if (dueAt > now) return dueAt;
-    const ready = lost.filter(member => member.reach.notBefore <= now);
+    const ready = candidates.filter(member => member.reach.notBefore <= now && member.reach.dialling === undefined);
     const member = ready[randomBelow(this.context, ready.length)];
     if (member !== undefined) this.dial(member);
     this.nextProbeAt = now + jitter(this.context, limits.probeIntervalMs);
-    return peers.size === 0 ? now + limits.dialBackoffMinMs : this.nextProbeAt;
+    return isAlone ? now + limits.dialBackoffMinMs : this.nextProbeAt;
   }
 
   /** The link by which we came broke before we knew anybody else: the same door again. */
   private enterAgain(): number {
     const { entry } = this;
-    const { config, now } = this.context;
-    if (config.entry === undefined || this.members.presentCount > 1 || entry.dialling !== undefined)
-      return Number.POSITIVE_INFINITY;
-    if (entry.notBefore <= now) this.emitDial(entry, [config.entry], undefined);
-    return Math.max(entry.notBefore, now + limits.dialBackoffMinMs);
+    const { config, now, peers } = this.context;
+    const isNeeded = peers.size === 0 && this.members.presentCount <= 1;
+    if (config.entry === undefined || !isNeeded || entry.dialling !== undefined) return Number.POSITIVE_INFINITY;
+    if (entry.notBefore <= now) this.emitDial(entry, undefined, [config.entry]);
+    return entry.notBefore > now ? entry.notBefore : Number.POSITIVE_INFINITY;
   }
 
   private linksWanted(): number {
@@ -138,15 +160,15 @@ export class Mesh {
   }
 
   private dial(member: Member): void {
-    this.emitDial(member.reach, this.addressesOf(member), member.id);
+    this.emitDial(member.reach, member, this.addressesOf(member));
   }
 
-  private emitDial(reach: Reach, addresses: readonly Address[], expect: MemberId | undefined): void {
+  private emitDial(reach: Reach, member: Member | undefined, addresses: readonly Address[]): void {
     const link = this.nextDial;
     this.nextDial += 2;
-    this.dials.set(link, reach);
+    this.dials.set(link, { reach, member });
     reach.dialling = link;
-    this.context.emit({ type: "dial", link, addresses, expect });
+    this.context.emit({ type: "dial", link, addresses, expect: member?.id });
   }
 
   private addressesOf(member: Member): Address[] {
@@ -170,11 +192,11 @@ export class Mesh {
     return addresses;
   }
 
-  private settle(link: LinkId): Reach | undefined {
-    const reach = this.dials.get(link);
+  private settle(link: LinkId): Dial | undefined {
+    const dial = this.dials.get(link);
     this.dials.delete(link);
-    if (reach !== undefined) reach.dialling = undefined;
-    return reach;
+    if (dial !== undefined) dial.reach.dialling = undefined;
+    return dial;
   }
 
   private waitFor(reach: Reach, ms: number): void {

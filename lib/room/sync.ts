@@ -72,7 +72,7 @@ export class Sync {
     const isBacklog = (post: Post) => post.seq <= (this.targets.get(keyOf(post)) ?? -1);
     for (const post of said.filter(isBacklog).slice(-limits.historyMaxPosts))
       this.context.emit({ type: "tell", news: { type: "said", post, history: true } });
-    this.context.emit({ type: "tell", news: { type: "synced" } });
+    this.context.emit({ type: "tell", news: { type: "synced", complete: this.isListed } });
     for (const post of said.filter(post => !isBacklog(post)))
       this.context.emit({ type: "tell", news: { type: "said", post, history: false } });
   }

@@ -438,7 +438,11 @@ export class SimNode {
 
   private onNews(news: News): void {
     if (news.type === "said") this.onSaid(news.post);
-    if (news.type === "synced") this.isSynced = true;
+    if (news.type === "synced") {
+      this.isSynced = news.complete;
+      // As the program does: the person is told that the room does not answer, and tries again or not.
+      if (!news.complete) this.world.at(this.world.now, () => this.crash());
+    }
     if (news.type === "ended") {
       this.hasLeft = true;
       // The process goes when it has said goodbye; what it sent before arrives.
