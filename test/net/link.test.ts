@@ -232,6 +232,22 @@ describe("the end of a link", () => {
     expect(inside(station).links.size + inside(station).sockets.size).toBe(0);
   });
 
+  test("by our close does not take from the peer what it has not read yet", async () => {
+    const [station, link, peer] = await entered({ deadlines: { followTimeoutMs: 20_000 } });
+    const socket = await peer.raw();
+    socket.pause();
+    // It has written to us too: closing with that unread would reset the connection.
+    await peer.write(ping(9));
+    for (let sent = 0; sent < 5; sent++) station.transport.send(link, postFrame(65_000, sent));
+    await station.take("drained");
+    station.transport.close(link, "leaving");
+    await station.take("down");
+    socket.resume();
+    await peer.take("closed");
+    const types = peer.events.map(event => (event.type === "message" ? event.message.type : event.type));
+    expect(types).toEqual(["post", "post", "post", "post", "post", "bye"]);
+  });
+
   test("does not wait for a peer that never closes its side", async () => {
     const [station, link, peer] = await entered({ deadlines: { followTimeoutMs: 50 } });
     (await peer.raw()).pause();
@@ -341,6 +357,7 @@ describe("the queue", () => {
       clearInterval(pace);
     }
     expect(station.events).toEqual([]);
+    expect(inside(station).links.get(link)?.timer).toBeUndefined();
   });
 
   test("that outgrows its limit ends the link, not the program", async () => {
