@@ -137,7 +137,7 @@ export class Run {
   private gather(): void {
     const { world, scenario } = this;
     for (let index = 0; index < scenario.nodes; index += 1) {
-      const node = world.add(pick(this.random, this.alive()));
+      const node = world.add(this.door());
       node.isDialable = index === 0 || this.random() >= scenario.undialable;
       this.founders.push(node);
       world.runFor(scenario.joinEvery);
@@ -189,22 +189,24 @@ export class Run {
     const victim = pick(random, this.alive());
     world.note("fault", kind, victim?.index ?? -1);
     if (victim === undefined) return;
+    const staysWhole = this.alive().length > 3 && this.alive().some(node => node !== victim && node.isDialable);
     switch (kind) {
       case "crash":
       case "vanish":
-        if (this.alive().length > 3) victim.crash(kind === "vanish");
+        if (staysWhole) victim.crash(kind === "vanish");
         return;
       case "restart":
       case "amnesia":
+        if (!staysWhole) return;
         victim.crash(random() < 0.5);
         if (kind === "amnesia") victim.disk = [];
         world.at(until, () => this.revive(victim));
         return;
       case "leave":
-        if (this.alive().length > 3) victim.handle({ type: "leave" });
+        if (staysWhole) victim.handle({ type: "leave" });
         return;
       case "join":
-        world.add(victim);
+        world.add(this.door());
         return;
       case "partition":
       case "one_way":
@@ -235,9 +237,16 @@ export class Run {
 
   private revive(node: SimNode): void {
     if (node.core !== undefined) return;
-    const through = pick(this.random, this.alive());
-    if (through === undefined) return;
-    node.start(through);
+    const through = this.door();
+    if (through !== undefined) node.start(through);
+  }
+
+  /** Somebody by whom one can come in. */
+  private door(): SimNode | undefined {
+    return pick(
+      this.random,
+      this.alive().filter(node => node.isDialable),
+    );
   }
 
   /** All faults end; whoever could not come back does now. */
@@ -249,9 +258,16 @@ export class Run {
       if (node.isAsleep) node.wake();
     }
     world.runFor(10_000);
-    // Whoever dialled into a cut has given up, as the program does; a person starts it again.
+    // Whoever dialled into a cut, or knows nobody who is left, says so on the screen; a person starts it again.
+    const living = new Map(this.alive().map(node => [node.member, node]));
+    const knowsOthers = (node: SimNode) =>
+      living.size === 1 ||
+      [...(node.core?.members.all() ?? [])].some(({ id }) => {
+        const other = living.get(id);
+        return other !== undefined && other !== node && (other.isDialable || node.isDialable);
+      });
     for (const node of world.nodes)
-      if (node.core !== undefined && !node.isSynced) {
+      if (node.core !== undefined && !node.hasLeft && !(node.isSynced && knowsOthers(node))) {
         node.crash();
         this.revive(node);
       }
