@@ -67,6 +67,7 @@ export class Chat implements ChatControl {
   private timerAt = Number.POSITIVE_INFINITY;
   private waiting: PromiseWithResolvers<void> | undefined;
   private leaving: Promise<void> | undefined;
+  private confirmed = 0;
   private readonly leftRoom = Promise.withResolvers<void>();
   private readonly finished = Promise.withResolvers<void>();
 
@@ -115,6 +116,32 @@ export class Chat implements ChatControl {
 
   get name(): string {
     return this.node?.members.ownName ?? this.currentName;
+  }
+
+  /** `NO_ROOM` while none is entered. Only members may know it: it is never shown. */
+  get roomId(): RoomId {
+    return this.room;
+  }
+
+  /** TCP port that this node listens on. */
+  get listensAt(): number {
+    return this.port;
+  }
+
+  /** Peers that have confirmed, after our goodbye, that they hold all this node said; final when `leave` has resolved. */
+  get handedOver(): number {
+    return this.confirmed;
+  }
+
+  /** Links that others have dialled: proof that this node can be reached. */
+  get dialledByOthers(): number {
+    return this.members().filter(({ member }) => this.node?.linkTo(member)?.dialled === false).length;
+  }
+
+  /** Tells the user of this node something; nobody else hears of it. */
+  notify(message: string): void {
+    this.events.push({ event: "notice", level: "info", message });
+    this.scheduleTurn();
   }
 
   say(text: string): void {
@@ -229,7 +256,11 @@ export class Chat implements ChatControl {
         if (this.node === undefined) this.enter(room, true);
         this.dispatch({ type: "up", link, peer, dialled });
       },
-      message: (link, message) => this.dispatch({ type: "message", link, message }),
+      message: (link, message) => {
+        // Whoever answers our goodbye with its own has all of ours; who leaves by itself said so before.
+        if (message.type === "bye" && message.reason === "leaving" && this.leaving !== undefined) this.confirmed++;
+        this.dispatch({ type: "message", link, message });
+      },
       drained: link => this.dispatch({ type: "drained", link }),
       down: link => this.dispatch({ type: "down", link }),
       dialFailed: (link, failure) => this.onDialFailed(link, failure),

@@ -24,3 +24,11 @@ export async function roomKeyOf(words: string): Promise<Uint8Array> {
     tagLength: KEY_BYTES,
   });
 }
+
+/**
+ * What a beacon is keyed with: whoever has the words recognises the room by it, nobody else does, and it does not lead
+ * back to the key. 32 bytes; HKDF-Expand (RFC 5869) of one block, since the room key is uniform already.
+ */
+export function roomTag(roomKey: Uint8Array): Uint8Array {
+  return new Bun.CryptoHasher("sha256", roomKey).update("p2pchat beacon tag v1\x01").digest();
+}
