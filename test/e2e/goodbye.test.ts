@@ -1,0 +1,136 @@
+/** However one goes, the others read it, and only who could not say it is lost. */
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { portOn, World } from "./program.ts";
+import type { Terminal } from "./terminal.ts";
+
+setDefaultTimeout(60_000);
+
+const AT_ONCE_MS = 5_000;
+
+const ways: readonly (readonly [name: string, go: (bob: Terminal) => void])[] = [
+  [":q", bob => bob.type(":q\r")],
+  [":quit", bob => bob.type(":quit\r")],
+  ["/quit", bob => bob.type("/quit\r")],
+  ["Ctrl-C", bob => bob.type("\x03")],
+  ["Ctrl-C with a line half typed", bob => bob.type("half a li\x03")],
+  ["Ctrl-D on an empty line", bob => bob.type("\x04")],
+  ["SIGINT", bob => bob.kill("SIGINT")],
+  ["SIGTERM", bob => bob.kill("SIGTERM")],
+  ["SIGHUP", bob => bob.kill("SIGHUP")],
+  ["a closed terminal", bob => bob.close()],
+];
+
+describe.each(ways)("by %s", (_name, go) => {
+  test("the others read at once that one left, and the exit status is 0", async () => {
+    await using world = await World.open();
+    const alice = world.terminal(["Alice"]);
+    const bob = world.terminal(["Bob", "127.0.0.1", await portOn(alice)]);
+    await alice.until("→ Bob joined");
+    await bob.until("• Alice is here");
+    go(bob);
+    await alice.until(/→ Bob joined\n← Bob left\nAlice ⋅ 1 ›/, "← Bob left", AT_ONCE_MS);
+    expect(await bob.exited).toBe(0);
+  });
+});
+
+test("Ctrl-D in a line that holds something deletes and does not leave", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  await portOn(alice);
+  alice.type("abc\x01\x04");
+  await alice.until(/› bc$/m);
+  alice.type("\r");
+  await alice.until("Alice: bc");
+});
+
+test("Escape does not leave", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  await portOn(alice);
+  alice.type("\x1b");
+  alice.type("still here\r");
+  await alice.until("till here");
+});
+
+test("the last words of who leaves arrive, however quick the goodbye", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  const bob = world.terminal(["Bob", "127.0.0.1", await portOn(alice)]);
+  await alice.until("→ Bob joined");
+  await bob.until("• Alice is here");
+  bob.type("one\rtwo\rthree\r:q\r");
+  await alice.until(/Bob: one\n.*Bob: two\n.*Bob: three\n← Bob left/);
+  expect(await bob.exited).toBe(0);
+});
+
+test("a member that is killed is lost to everybody within 15 s, and is told of once", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  const port = await portOn(alice);
+  const bob = world.terminal(["Bob", "127.0.0.1", port]);
+  const carol = world.terminal(["Carol", "127.0.0.1", port]);
+  for (const each of [alice, bob]) await each.until("→ Carol joined");
+  await carol.until(/• Bob is here\n/);
+  bob.kill("SIGKILL");
+  const others = [alice, carol];
+  for (const each of others) await each.until("← Bob was lost", "the loss of Bob", 15_000);
+  carol.type("so it goes\r");
+  for (const each of others) {
+    await each.until("Carol: so it goes");
+    expect(each.scrollback().filter(row => /Bob (left|was lost)/.test(row))).toEqual(["← Bob was lost"]);
+  }
+});
+
+test("a member that freezes is lost within 15 s, and is one of the room again when it thaws", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  const bob = world.terminal(["Bob", "127.0.0.1", await portOn(alice)]);
+  await alice.until("→ Bob joined");
+  await bob.until("• Alice is here");
+  bob.kill("SIGSTOP");
+  await alice.until("← Bob was lost", "the loss of Bob", 15_000);
+  await alice.until("no link to anyone");
+  alice.type("said while Bob was frozen\r");
+  await alice.until("Alice: said while Bob was frozen");
+  bob.kill("SIGCONT");
+  await bob.until("Alice: said while Bob was frozen", "what Alice said meanwhile", 30_000);
+  await alice.until("→ Bob joined", "Bob again", 30_000);
+  bob.type("what did I miss?\r");
+  await alice.until("Bob: what did I miss?");
+});
+
+test("the founder goes, and newcomers join through whoever is left", async () => {
+  await using world = await World.open();
+  const alice = world.pipe(["Alice"]);
+  const bob = world.pipe(["Bob", "127.0.0.1", await alice.port()]);
+  const carol = world.pipe(["Carol", "127.0.0.1", await bob.port()]);
+  await carol.line(">INFO: Alice joined.");
+  await alice.line(">INFO: Carol joined.");
+  alice.write(":q\n");
+  expect(await alice.exited).toBe(0);
+  await carol.line(">INFO: Alice left.");
+  bob.write(":q\n");
+  expect(await bob.exited).toBe(0);
+  await carol.line(">INFO: Bob left.");
+  const dave = world.pipe(["Dave", "127.0.0.1", await carol.port()]);
+  await carol.line(">INFO: Dave joined.");
+  dave.write("the room is the same\n");
+  await carol.line("Dave: the room is the same");
+});
+
+test("what a killed member has said stays, and its disk can be used at once", async () => {
+  await using world = await World.open();
+  const alice = world.pipe(["Alice"]);
+  const port = await alice.port();
+  const bob = world.pipe(["Bob", "127.0.0.1", port]);
+  bob.write("remember me\n");
+  await alice.line("Bob: remember me");
+  bob.kill("SIGKILL");
+  await bob.exited;
+  expect(existsSync(`${world.disk()}/p2pchat/bob.sqlite`)).toBe(true);
+  const again = world.pipe(["Bob", "127.0.0.1", port]);
+  await again.line("Bob: remember me");
+  again.write("here I am again\n");
+  await alice.line("Bob: here I am again");
+});
