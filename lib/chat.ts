@@ -404,6 +404,8 @@ export class Chat implements ChatControl {
       case "renamed":
         this.events.push({ event: "rename", member: news.member, from: news.from, to: news.to });
         return;
+      case "confirmed":
+        return;
       case "isolated":
         return this.fail("unreachable", "no link to anyone: what you say is kept and sent once someone is back");
       case "linked":

@@ -12,11 +12,19 @@ import { hexOf, Reader, utf8Of, Writer } from "./bytes.ts";
 export type MemberId = string;
 
 /** What a post is. Kinds that a node does not know are relayed and not shown. */
-export const PostKind = { text: 1, add: 2, remove: 3, direct: 4, lost: 5 } as const;
+export const PostKind = { text: 1, add: 2, remove: 3, direct: 4, lost: 5, topic: 6, away: 7, action: 8 } as const;
+
+const SAID: ReadonlySet<number> = new Set([
+  PostKind.text,
+  PostKind.direct,
+  PostKind.topic,
+  PostKind.away,
+  PostKind.action,
+]);
 
 /** Whether a post is something said, as against news of the roster. */
 export function isSaid(post: Post): boolean {
-  return post.kind === PostKind.text || post.kind === PostKind.direct;
+  return SAID.has(post.kind);
 }
 
 export interface Post {

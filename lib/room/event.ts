@@ -24,6 +24,10 @@ export type RoomEvent =
   /** The time in `RoomNode.wakeAt` has come. Early or late ones do no harm. */
   | { readonly type: "tick" }
   | { readonly type: "say"; readonly texts: readonly string[] }
+  /** A post of ours of another kind; the core does not look into it. */
+  | { readonly type: "publish"; readonly kind: number; readonly body: Uint8Array }
+  /** Somebody wants to see who has what we said: ask, by a ping behind it on each link. */
+  | { readonly type: "confirm" }
   | { readonly type: "rename"; readonly name: string }
   | { readonly type: "leave" };
 
@@ -51,6 +55,8 @@ export type News =
   | { readonly type: "left"; readonly member: MemberId; readonly name: string; readonly reason: "quit" | "lost" }
   | { readonly type: "renamed"; readonly member: MemberId; readonly from: string; readonly to: string }
   | { readonly type: "said"; readonly post: Post; readonly history: boolean }
+  /** A peer has answered a ping that was sent behind posts of ours (see `RoomNode.confirmedBy`). */
+  | { readonly type: "confirmed" }
   /** Every link is gone though members are there; and: there is one again. */
   | { readonly type: "isolated" }
   | { readonly type: "linked" }

@@ -75,6 +75,12 @@ export class RoomNode {
     return this.context.linked.get(member);
   }
 
+  /** How many of those linked to us have confirmed our post `seq`, and how many there are. */
+  confirmedBy(seq: number): { readonly reached: number; readonly linked: number } {
+    const peers = [...this.context.linked.values()];
+    return { reached: peers.filter(peer => peer.confirmed >= seq).length, linked: peers.length };
+  }
+
   /** Somebody is so far behind what we say that a script had better wait. */
   get isBacklogged(): boolean {
     const { peers, self } = this.context;
@@ -118,6 +124,12 @@ export class RoomNode {
         return this.onTick();
       case "say":
         return this.onSay(event.texts);
+      case "publish":
+        this.publish(event.kind, event.body);
+        return;
+      case "confirm":
+        for (const peer of this.context.peers.values()) this.confirm(peer);
+        return;
       case "rename":
         return this.members.introduce(event.name);
       case "leave":
@@ -344,8 +356,9 @@ export class RoomNode {
   }
 
   private ping(peer: Peer): void {
-    const { now } = this.context;
-    peer.ping = { token: peer.ping === undefined ? 1 : (peer.ping.token + 1) % 2 ** 32, sentAt: now };
+    const { now, self } = this.context;
+    const token = peer.ping === undefined ? 1 : (peer.ping.token + 1) % 2 ** 32;
+    peer.ping = { token, sentAt: now, head: peer.claims.head(self) };
     const frame = encode({ type: "ping", token: peer.ping.token });
     this.context.emit({ type: "send", links: [peer.link], frame });
   }
@@ -355,6 +368,20 @@ export class RoomNode {
     const sample = this.context.now - peer.ping.sentAt;
     // The smoothing of RFC 6298.
     peer.roundTripMs = peer.roundTripMs === undefined ? sample : peer.roundTripMs * 0.875 + sample * 0.125;
+    const { head } = peer.ping;
+    if (head <= peer.confirmed) return;
+    peer.confirmed = head;
+    if (!peer.confirming) return;
+    peer.confirming = false;
+    this.confirm(peer);
+    this.tell({ type: "confirmed" });
+  }
+
+  /** One ping at a time: the next goes out with the answer to the last. */
+  private confirm(peer: Peer): void {
+    if (peer.claims.head(this.context.self) <= peer.confirmed || peer.confirming) return;
+    peer.confirming = true;
+    if (peer.ping === undefined || peer.ping.head <= peer.confirmed) this.ping(peer);
   }
 
   private onLinkTimer(link: LinkId): void {

@@ -16,7 +16,11 @@ export class Peer {
   /** Smoothed round trip, ms; undefined until the first pong. */
   roundTripMs: number | undefined;
   /** The ping that waits for its pong. */
-  ping: { readonly token: number; readonly sentAt: number } | undefined;
+  ping: { readonly token: number; readonly sentAt: number; readonly head: number } | undefined;
+  /** It had handled our own posts up to here when it answered a ping: frames keep their order. */
+  confirmed = -1;
+  /** To be pinged again until it has confirmed all we have sent it. */
+  confirming = false;
   lastPingAt: number;
   /** Bytes that may still be pushed before the link has to drain. */
   creditBytes: number = limits.linkCreditBytes;
