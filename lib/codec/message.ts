@@ -12,6 +12,7 @@ import {
   decodePost,
   KEY_BYTES,
   type MemberId,
+  POST_TYPE,
   type Post,
   ROOM_BYTES,
   type RoomId,
@@ -123,7 +124,7 @@ const types = {
   hello: 1,
   welcome: 2,
   refuse: 3,
-  post: 4,
+  post: POST_TYPE,
   have: 5,
   want: 6,
   prune: 7,
@@ -138,7 +139,8 @@ const refusalByCode = new Map(Object.entries(Refusal).map(([reason, code]) => [c
 
 /** A whole frame: length, type, payload. */
 export function encode(message: Message): Uint8Array {
-  const writer = new Writer(message.type === "post" ? FRAME_HEADER_BYTES + 1 + message.post.bytes.length : 128);
+  if (message.type === "post") return message.post.frame;
+  const writer = new Writer(128);
   writer.u32(0).u8(types[message.type]);
   switch (message.type) {
     case "hello":
@@ -148,9 +150,6 @@ export function encode(message: Message): Uint8Array {
     case "refuse":
       writer.u8(Refusal[message.reason]).text(message.suggestion).u8(message.addresses.length);
       for (const address of message.addresses) writer.text(address.host).u16(address.port);
-      break;
-    case "post":
-      writer.raw(message.post.bytes);
       break;
     case "compare":
       writer.raw(message.digest);
@@ -205,8 +204,7 @@ function decodeBody(type: number, reader: Reader): Message {
       return { type: "refuse", reason, suggestion, addresses };
     }
     case types.post:
-      // A copy: a post is kept, and a view would keep the whole chunk it came in, which no limit counts.
-      return { type: "post", post: decodePost(new Uint8Array(reader.rest())) };
+      return { type: "post", post: decodePost(reader.rest()) };
     case types.compare:
       return { type: "compare", digest: reader.take(DIGEST_BYTES) };
     case types.have: {

@@ -1,12 +1,13 @@
 /**
  * Posts: what spreads through a room. Numbered from 0 in their session, signed once, relayed verbatim.
  *
- * Invariant: `post.bytes` is what was signed (after a prefix, see `signedBytes`) plus the signature; the other fields are
- * read from it and nothing is ever encoded a second time. PROTOCOL.md, "Posts".
+ * Invariant: a post is one buffer, `post.frame`, as it goes to any link; `bytes`, `body` and `signature` are views of it,
+ * the other fields were read from it, and nothing is ever encoded a second time. PROTOCOL.md, "Posts".
  */
 import { assert, PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { hexOf, Reader, utf8Of, Writer } from "./bytes.ts";
+import { FRAME_HEADER_BYTES } from "./frame.ts";
 
 /** `Bun.hash` of a public key, 16 hex digits. A table key, never an authority. */
 export type MemberId = string;
@@ -40,7 +41,12 @@ export interface Post {
   readonly signature: Uint8Array;
   /** Header, body and signature as they travel. */
   readonly bytes: Uint8Array;
+  /** The same with the length and type of the message in front: a whole frame. */
+  readonly frame: Uint8Array;
 }
+
+/** What an author puts into a post; the rest follows. */
+export type PostContent = Pick<Post, "author" | "session" | "seq" | "clock" | "kind" | "body">;
 
 /** A place a node listens: a host name or IP address, and a TCP port. */
 export interface Address {
@@ -74,6 +80,10 @@ export const KEY_BYTES = 32;
 export type RoomId = string;
 export const ROOM_BYTES = 16;
 
+/** The message type of a post (message.ts). */
+export const POST_TYPE = 4;
+const FRAME_PREFIX_BYTES = FRAME_HEADER_BYTES + 1;
+
 const SIGNING_LABEL = Buffer.from("p2pchat post v1\0");
 
 /** The table key of a public key. */
@@ -91,42 +101,49 @@ function hash64(bytes: Uint8Array, seed: number): string {
   return Bun.hash.wyhash(bytes, BigInt(seed)).toString(16).padStart(16, "0");
 }
 
-/** What an author signs: a label, the room, and the post without its signature. */
+/**
+ * What an author signs: a label, the room, and the SHA-256 of the post without its signature. Hashed first, as SSHSIG
+ * does (OpenSSH, PROTOCOL.sshsig), because Ed25519 hashes what it signs with SHA-512, twice and in software.
+ */
 export function signedBytes(room: RoomId, unsigned: Uint8Array): Uint8Array {
-  return Buffer.concat([SIGNING_LABEL, Buffer.from(room, "hex"), unsigned]);
+  const digest = new Bun.CryptoHasher("sha256").update(unsigned).digest();
+  return Buffer.concat([SIGNING_LABEL, Buffer.from(room, "hex"), digest]);
 }
 
 /** Makes and signs a post. `sign` gets `signedBytes` and returns 64 bytes. */
-export function sealPost(
-  room: RoomId,
-  head: Omit<Post, "signature" | "bytes">,
-  sign: (bytes: Uint8Array) => Uint8Array,
-): Post {
-  assert(head.body.length <= limits.bodyMaxBytes, "a body fits");
-  const unsigned = new Writer(POST_HEADER_BYTES + head.body.length + SIGNATURE_BYTES)
-    .hex(head.author)
-    .u64(head.session)
-    .u32(head.seq)
-    .u64(head.clock)
-    .u8(head.kind)
-    .raw(head.body);
-  const signature = sign(signedBytes(room, unsigned.finish()));
-  return { ...head, signature, bytes: unsigned.raw(signature).finish() };
+export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8Array) => Uint8Array): Post {
+  const { author, session, seq, clock, kind, body } = content;
+  assert(body.length <= limits.bodyMaxBytes, "a body fits");
+  const length = POST_HEADER_BYTES + body.length + SIGNATURE_BYTES;
+  const writer = new Writer(FRAME_PREFIX_BYTES + length).u32(1 + length).u8(POST_TYPE);
+  writer.hex(author).u64(session).u32(seq).u64(clock).u8(kind).raw(body);
+  writer.raw(sign(signedBytes(room, writer.finish().subarray(FRAME_PREFIX_BYTES))));
+  return postIn(writer.finish());
 }
 
-/** Reads a post. Throws `PeerError`; says nothing about the signature. Views into `bytes`, which must not change. */
+/** Reads a post. Throws `PeerError`; says nothing about the signature. Copies: nothing keeps `bytes` alive. */
 export function decodePost(bytes: Uint8Array): Post {
   if (bytes.length > POST_HEADER_BYTES + limits.bodyMaxBytes + SIGNATURE_BYTES)
     throw new PeerError("too_large", "a post is too long");
+  if (bytes.length < POST_HEADER_BYTES + SIGNATURE_BYTES) throw new PeerError("malformed", "a post is cut short");
+  const writer = new Writer(FRAME_PREFIX_BYTES + bytes.length)
+    .u32(1 + bytes.length)
+    .u8(POST_TYPE)
+    .raw(bytes);
+  return postIn(writer.finish());
+}
+
+/** The post that a whole frame holds. */
+function postIn(frame: Uint8Array): Post {
+  const bytes = frame.subarray(FRAME_PREFIX_BYTES);
   const reader = new Reader(bytes);
   const author = reader.hex(8);
   const session = reader.u64();
   const seq = reader.u32();
   const clock = reader.u64();
   const kind = reader.u8();
-  if (reader.remaining < SIGNATURE_BYTES) throw new PeerError("malformed", "a post is cut short");
   const body = reader.take(reader.remaining - SIGNATURE_BYTES);
-  return { author, session, seq, clock, kind, body, signature: reader.rest(), bytes };
+  return { author, session, seq, clock, kind, body, signature: reader.rest(), bytes, frame };
 }
 
 /** The part of a post that was signed, to be checked with `signedBytes`. */

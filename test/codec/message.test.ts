@@ -263,7 +263,7 @@ describe("limits and rules of messages", () => {
     frame.copy(chunk, 500);
     const read = decode(chunk.subarray(500, 500 + frame.length));
     chunk.fill(0);
-    expect(read.type === "post" && read.post.bytes.buffer.byteLength).toBe(frame.length - 1);
+    expect(read.type === "post" && read.post.bytes.buffer.byteLength).toBe(FRAME_HEADER_BYTES + frame.length);
     expect(plain(read)).toEqual(plain(messageOf(vector("message post").json)));
   });
 
