@@ -2,7 +2,16 @@
  * Who a member is: an Ed25519 key pair (RFC 8032) that signs, and an X25519 key (RFC 7748) that direct messages are
  * sealed for. Keys travel and are stored as raw 32 bytes; the DER wrappings around them are those of RFC 8410.
  */
-import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  type KeyObject,
+  randomBytes,
+  scryptSync,
+  sign,
+  verify,
+} from "node:crypto";
 import { KEY_BYTES, type MemberId, memberIdOf, SIGNATURE_BYTES } from "./codec/post.ts";
 
 /** What is kept in the store: both private keys, raw. */
@@ -23,6 +32,11 @@ export interface Identity {
 const PRIVATE_ED25519 = Buffer.from("302e020100300506032b657004220420", "hex");
 const PRIVATE_X25519 = Buffer.from("302e020100300506032b656e04220420", "hex");
 const PUBLIC_ED25519 = Buffer.from("302a300506032b6570032100", "hex");
+const PUBLIC_X25519 = Buffer.from("302a300506032b656e032100", "hex");
+
+/** Five words of 16 bits. Guessing two keys that give one phrase takes 2^40 tries, each as slow as scrypt is. */
+const PHRASE_BYTES = 10;
+const PHRASE_COST = 2 ** 14;
 
 /** New private keys from the system's random source. */
 export function newSecrets(): Secrets {
@@ -35,7 +49,7 @@ export function identityOf(secrets: Secrets): Identity {
   return {
     member: memberIdOf(publicKey),
     publicKey,
-    sealKey: publicHalf(privateKey(PRIVATE_X25519, secrets.sealing)),
+    sealKey: sealKeyOf(secrets.sealing),
     secrets,
     sign: bytes => sign(null, bytes, signing),
   };
@@ -56,6 +70,33 @@ export function verifySignature(publicKey: Uint8Array, bytes: Uint8Array, signat
 export function fingerprintOf(publicKey: Uint8Array): string {
   const digits = new Bun.CryptoHasher("sha256").update(publicKey).digest("hex").slice(0, 20);
   return digits.replace(/(.{4})(?=.)/g, "$1 ");
+}
+
+/**
+ * What two people read to each other to know that nobody stands between them: made of both keys, the same on both sides,
+ * in words that can be spoken (proquints, arXiv:0901.4016). It takes some 40 ms, which is what makes it safe to be short.
+ */
+export function phraseOf(one: Uint8Array, other: Uint8Array): string {
+  const keys = [Buffer.from(one), Buffer.from(other)].sort(Buffer.compare);
+  const digest = scryptSync(Buffer.concat(keys), "p2pchat phrase v1", PHRASE_BYTES, { N: PHRASE_COST });
+  return Array.from({ length: PHRASE_BYTES / 2 }, (_, index) => proquint(digest.readUInt16BE(2 * index))).join(" ");
+}
+
+function proquint(number: number): string {
+  const consonant = (shift: number) => "bdfghjklmnprstvz"[(number >> shift) & 15];
+  const vowel = (shift: number) => "aiou"[(number >> shift) & 3];
+  return [consonant(12), vowel(10), consonant(6), vowel(4), consonant(0)].join("");
+}
+
+/** The public half of an X25519 private key. */
+export function sealKeyOf(secret: Uint8Array): Uint8Array {
+  return publicHalf(privateKey(PRIVATE_X25519, secret));
+}
+
+/** X25519 (RFC 7748). Throws for a public key that gives no secret, such as a point of small order. */
+export function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
+  const key = createPublicKey({ key: Buffer.concat([PUBLIC_X25519, publicKey]), format: "der", type: "spki" });
+  return diffieHellman({ privateKey: privateKey(PRIVATE_X25519, secret), publicKey: key });
 }
 
 function privateKey(wrapping: Buffer, raw: Uint8Array): KeyObject {

@@ -14,13 +14,14 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   { from: /^codec\//, may: ["codec/"], packages: /^$/ },
   { from: /^identity$/, may: ["codec/"], packages: /^node:/ },
   { from: /^key$/, may: ["codec/"], packages: /^node:/ },
+  { from: /^seal$/, may: ["codec/", "identity"], packages: /^node:/ },
   { from: /^room\//, may: ["room/", "codec/", "type:identity"], packages: /^$/ },
   { from: /^net\//, may: ["net/", "codec/", "identity"], packages: /^node:/ },
   { from: /^store$/, may: ["codec/", "identity"], packages: /^(node|bun):/ },
   { from: /^ui\//, may: ["ui/"], packages: /^(@clack\/(core|prompts)|picocolors(\/types)?|node:.*)$/ },
   {
     from: /^chat$/,
-    may: ["codec/", "room/", "net/", "store", "identity", "type:ui/view"],
+    may: ["codec/", "room/", "net/", "store", "identity", "seal", "type:ui/view"],
     packages: /^node:/,
   },
   // A bad name is refused before anything is opened, and names.ts is a pure function.
