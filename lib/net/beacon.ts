@@ -1,0 +1,580 @@
+/**
+ * Finds rooms on the local network, and lets this one be found: packets (packet.ts) by multicast and broadcast on every
+ * card, answered one to one.
+ *
+ * Invariants. Nothing here is needed for a chat to work, so nothing here throws: a network that does not take part is a
+ * line in a report. Only asks are sent to everybody, and only by who looks or has just opened a room. What comes in is a
+ * hint, bounded in number by who sent it and over all, and costs a bounded amount of work.
+ *
+ * `node:dgram`, since several nodes of one machine share the port and `Bun.udpSocket` cannot; it costs 1.4 ms and is
+ * imported by nobody at start-up.
+ */
+import { createSocket, type Socket } from "node:dgram";
+import type { Address, RoomId } from "../codec/post.ts";
+import { isLoopback, plainHost } from "./addresses.ts";
+import {
+  decodePacket,
+  encodePacket,
+  markOf,
+  NONCE_BYTES,
+  type Packet,
+  provesTag,
+  type RoomHint,
+  tagOf,
+} from "./packet.ts";
+import { isNear, type Place, placesOf, type Scope } from "./places.ts";
+
+/** Not registered with anybody, and below the ports that systems give out. */
+export const BEACON_PORT = 27_107;
+/** Of the local scope that organisations use as they like (RFC 2365, 6.1). */
+const GROUP_4 = "239.255.80.67";
+/** Link-local and not assigned by IANA (RFC 4291, 2.7): "p2pc" in ASCII. */
+const GROUP_6 = "ff12::7032:7063";
+
+const LIMITS = {
+  /** A look ends after this where nothing answers: unnoticed by a person, and several round trips of a slow Wi-Fi. */
+  lookMs: 350,
+  /** Wi-Fi loses multicast; the ask is repeated once, and answered once. */
+  repeatMs: 120,
+  /** An answer waits so long at most, by chance, so that many do not collide. */
+  jitterMaxMs: 60,
+  /** A newcomer says so again after this: who opens at the same moment may not have listened yet. */
+  announceAgainMs: 1_000,
+  /** Cards come and go. */
+  refreshMs: 10_000,
+  /** Answers to everybody, and to one address. A host may hold many nodes that ask. */
+  answersPerSecond: 64,
+  answersBurst: 128,
+  answersPerSourcePerSecond: 8,
+  answersPerSourceBurst: 32,
+  /** Packets looked at; the others are not even decoded. */
+  packetsPerSecond: 2_000,
+  packetsBurst: 8_192,
+  /** Sources that are told apart; beyond it the one that was silent longest is forgotten. */
+  sourcesMax: 512,
+  /** Asks remembered so as to be answered once. */
+  asksMax: 1_024,
+  /** Rooms in one look, and those of them that one address may tell of. */
+  roomsMax: 2_048,
+  roomsPerSourceMax: 64,
+  /** Ways into one room that are remembered. */
+  addressesPerRoomMax: 8,
+  namesPerRoomMax: 8,
+  /** Thousands of answers arrive within a few ms. */
+  receiveBufferBytes: 1024 * 1024,
+} as const;
+
+export interface BeaconSetting {
+  readonly scope: Scope;
+  /** UDP port. */
+  readonly port: number;
+}
+
+/** What a node tells of the room it is in. */
+export interface OwnRoom {
+  readonly room: RoomId;
+  /** This node's name. */
+  readonly name: string;
+  readonly members: number;
+  /** TCP port of this node. */
+  readonly port: number;
+  /** In a private room: what its words lead to (key.ts). */
+  readonly tag?: Uint8Array;
+}
+
+/** A room that somebody has told of. All of it is hints, and the names are not yet safe to show. */
+export interface FoundRoom {
+  /** 16 hex digits. */
+  readonly mark: string;
+  readonly private: boolean;
+  /** The most that anybody has told. */
+  readonly members: number;
+  /** Those who have told of it. */
+  readonly names: readonly string[];
+  /** Where they listen, best first. */
+  readonly addresses: readonly Address[];
+}
+
+/** How one place took part. */
+export interface PlaceReport {
+  readonly place: Place;
+  /** Error code of the last thing that failed there. */
+  readonly trouble: string | undefined;
+  readonly answers: number;
+}
+
+export interface Heard {
+  readonly rooms: FoundRoom[];
+  readonly places: PlaceReport[];
+  /** Packets by newer versions, packets that were none, and those beyond a limit. */
+  readonly newer: number;
+  readonly malformed: number;
+  readonly dropped: number;
+}
+
+/** Tokens that come back with time; `now` in ms. */
+export class Bucket {
+  private tokens: number;
+  private at = 0;
+  constructor(
+    private readonly perSecond: number,
+    private readonly burst: number,
+  ) {
+    this.tokens = burst;
+  }
+
+  take(now: number): boolean {
+    this.tokens = Math.min(this.burst, this.tokens + ((now - this.at) * this.perSecond) / 1000);
+    this.at = now;
+    if (this.tokens < 1) return false;
+    this.tokens--;
+    return true;
+  }
+}
+
+/** Rooms as they are told of, within the limits. */
+export class Rooms {
+  private readonly byMark = new Map<string, { -readonly [Key in keyof FoundRoom]: FoundRoom[Key] }>();
+  private readonly countBySource = new Map<string, number>();
+
+  get size(): number {
+    return this.byMark.size;
+  }
+
+  /** False where a limit left it out. */
+  add({ mark, members, name, port, private: isPrivate }: RoomHint, host: string): boolean {
+    const address = { host, port };
+    const known = this.byMark.get(mark);
+    if (known === undefined) {
+      const count = this.countBySource.get(host) ?? 0;
+      if (this.byMark.size >= LIMITS.roomsMax || count >= LIMITS.roomsPerSourceMax) return false;
+      this.countBySource.set(host, count + 1);
+      this.byMark.set(mark, { mark, private: isPrivate, members, names: [name], addresses: [address] });
+      return true;
+    }
+    known.members = Math.max(known.members, members);
+    if (known.names.length < LIMITS.namesPerRoomMax && !known.names.includes(name))
+      known.names = [...known.names, name];
+    if (known.addresses.length < LIMITS.addressesPerRoomMax && !known.addresses.some(other => isSame(other, address)))
+      known.addresses = [...known.addresses, address];
+    return true;
+  }
+
+  /** The fullest first. */
+  list(): FoundRoom[] {
+    const rooms = [...this.byMark.values()].map(room => ({ ...room, addresses: room.addresses.toSorted(byEase) }));
+    return rooms.sort((a, b) => b.members - a.members);
+  }
+}
+
+export interface LookOptions {
+  /** Look for the private room of this tag only. */
+  readonly tag?: Uint8Array;
+  readonly lookMs?: number;
+  /** Ends as soon as one room was found. */
+  readonly first?: boolean;
+}
+
+/** Asks everybody near which rooms there are. Resolves within `lookMs`; never rejects. */
+export async function look(setting: BeaconSetting, options: LookOptions = {}): Promise<Heard> {
+  const { lookMs = LIMITS.lookMs, tag, first = false } = options;
+  const rooms = new Rooms();
+  const counts = { newer: 0, malformed: 0, dropped: 0 };
+  const bucket = new Bucket(LIMITS.packetsPerSecond, LIMITS.packetsBurst);
+  const enough = Promise.withResolvers<void>();
+  const nonce = newNonce();
+  const onTell = (bytes: Uint8Array, source: string): boolean => {
+    if (!bucket.take(performance.now())) return count(counts, "dropped");
+    const packet = decodePacket(bytes);
+    if (packet === "newer") return count(counts, "newer");
+    if (packet === undefined) return count(counts, "malformed");
+    if (packet.kind !== "tell" || packet.room === undefined || !isEqual(packet.nonce, nonce)) return false;
+    // Whoever cannot prove the tag has not understood the question.
+    if (tag !== undefined && !provesTag(tag, packet)) return false;
+    if (!rooms.add(packet.room, source)) return count(counts, "dropped");
+    if (first) enough.resolve();
+    return true;
+  };
+  const ask: Packet = { kind: "ask", nonce };
+  const mouths = await Mouths.open(setting, undefined, onTell);
+  mouths.send(encodePacket(tag === undefined ? ask : { ...ask, tag: tagOf(tag, ask) }));
+  const again = setTimeout(() => mouths.sendAgain(), LIMITS.repeatMs);
+  const over = setTimeout(enough.resolve, mouths.isEmpty ? 0 : lookMs);
+  await enough.promise;
+  clearTimeout(again);
+  clearTimeout(over);
+  mouths.close();
+  return { rooms: rooms.list(), places: mouths.reports(), ...counts };
+}
+
+export interface BeaconConfig extends BeaconSetting {
+  /** Address the node listens on; undefined for all. */
+  readonly host?: string | undefined;
+  /** Undefined while there is no room. */
+  readonly room: () => OwnRoom | undefined;
+  /** Another room near, told of by who has just opened it, or in answer to `announce`. */
+  readonly heard?: (room: FoundRoom) => void;
+}
+
+/** Answers those who look, for as long as the chat runs. */
+export class Beacon {
+  private readonly asked = new Set<string>();
+  private readonly sources = new Map<string, Bucket>();
+  private readonly packets = new Bucket(LIMITS.packetsPerSecond, LIMITS.packetsBurst);
+  private readonly answers = new Bucket(LIMITS.answersPerSecond, LIMITS.answersBurst);
+  private readonly timers = new Set<ReturnType<typeof setTimeout>>();
+  private readonly nonces: Uint8Array[] = [];
+  private mouths: Mouths | undefined;
+  private stopped = false;
+
+  private constructor(
+    private readonly config: BeaconConfig,
+    private readonly ears: Ears,
+  ) {}
+
+  /** Begins to answer. Never rejects: where it cannot listen, nobody hears of this room by itself. */
+  static async start(config: BeaconConfig): Promise<Beacon> {
+    const ears = await Ears.open(config, config.host, (bytes, source, reply) => beacon.onAsk(bytes, source, reply));
+    const beacon: Beacon = new Beacon(config, ears);
+    return beacon;
+  }
+
+  /** Why nobody hears of this room by itself; undefined where all is well. */
+  get trouble(): string | undefined {
+    return this.ears.trouble;
+  }
+
+  /** Tells everybody near of this room, twice; those in other rooms answer. */
+  async announce(): Promise<void> {
+    this.mouths ??= await Mouths.open(this.config, this.config.host, (bytes, source) => this.onTell(bytes, source));
+    if (this.stopped) return this.mouths.close();
+    const send = () => {
+      const own = this.config.room();
+      if (own === undefined) return;
+      const nonce = newNonce();
+      this.nonces.push(nonce);
+      const ask: Packet = { kind: "ask", nonce, room: hintOf(own, nonce) };
+      this.mouths?.send(encodePacket(own.tag === undefined ? ask : { ...ask, tag: tagOf(own.tag, ask) }));
+    };
+    send();
+    this.later(LIMITS.announceAgainMs, send);
+    this.later(LIMITS.announceAgainMs + LIMITS.lookMs, () => {
+      this.mouths?.close();
+      this.mouths = undefined;
+    });
+  }
+
+  stop(): void {
+    this.stopped = true;
+    for (const timer of this.timers) clearTimeout(timer);
+    this.ears.close();
+    this.mouths?.close();
+  }
+
+  private onAsk(bytes: Uint8Array, source: Source, reply: (bytes: Uint8Array) => void): void {
+    const now = performance.now();
+    const own = this.config.room();
+    if (own === undefined || this.stopped || !this.packets.take(now)) return;
+    const packet = decodePacket(bytes);
+    if (packet === undefined || packet === "newer" || packet.kind !== "ask" || !this.isNew(packet, source)) return;
+    // Who has the words of another room, or of none, is not answered: it asks for a room that this one is not.
+    const proved = packet.tag !== undefined && own.tag !== undefined && provesTag(own.tag, packet);
+    if (packet.tag !== undefined && !proved) return;
+    const { room } = packet;
+    const isOwn = room?.mark === hintOf(own, packet.nonce).mark;
+    if (isOwn || !this.mayAnswer(source.host, now)) return;
+    if (room !== undefined) this.tellUser(room, source.host);
+    const tell = { kind: "tell", nonce: packet.nonce, room: hintOf(own, packet.nonce) } as const;
+    const answer = encodePacket(proved && own.tag !== undefined ? { ...tell, tag: tagOf(own.tag, tell) } : tell);
+    this.later(Math.random() * LIMITS.jitterMaxMs, () => reply(answer));
+  }
+
+  /** The answer to an announcement. */
+  private onTell(bytes: Uint8Array, source: string): boolean {
+    const own = this.config.room();
+    if (own === undefined || !this.packets.take(performance.now())) return false;
+    const packet = decodePacket(bytes);
+    if (packet === undefined || packet === "newer" || packet.kind !== "tell" || packet.room === undefined) return false;
+    const { nonce, room } = packet;
+    if (!this.nonces.some(known => isEqual(known, nonce)) || room.mark === hintOf(own, nonce).mark) return false;
+    if (own.tag !== undefined && !provesTag(own.tag, packet)) return false;
+    return this.tellUser(room, source);
+  }
+
+  private tellUser({ mark, private: isPrivate, members, name, port }: RoomHint, host: string): boolean {
+    this.config.heard?.({ mark, private: isPrivate, members, names: [name], addresses: [{ host, port }] });
+    return true;
+  }
+
+  /** An ask comes by several ways, and is repeated. */
+  private isNew({ nonce }: Packet, { host, port }: Source): boolean {
+    const key = `${Buffer.from(nonce).toString("hex")} ${host} ${port}`;
+    if (this.asked.has(key)) return false;
+    this.asked.add(key);
+    if (this.asked.size > LIMITS.asksMax) forgetOldest(this.asked);
+    return true;
+  }
+
+  private mayAnswer(host: string, now: number): boolean {
+    let bucket = this.sources.get(host);
+    if (bucket === undefined) bucket = new Bucket(LIMITS.answersPerSourcePerSecond, LIMITS.answersPerSourceBurst);
+    // To the end of the map: its first is who was silent longest.
+    this.sources.delete(host);
+    this.sources.set(host, bucket);
+    if (this.sources.size > LIMITS.sourcesMax) forgetOldest(this.sources);
+    return bucket.take(now) && this.answers.take(now);
+  }
+
+  private later(delayMs: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.timers.delete(timer);
+      if (!this.stopped) run();
+    }, delayMs);
+    timer.unref();
+    this.timers.add(timer);
+  }
+}
+
+interface Source {
+  readonly host: string;
+  readonly port: number;
+}
+
+type OnAsk = (bytes: Uint8Array, source: Source, reply: (bytes: Uint8Array) => void) => void;
+
+/** The shared port: hears what is said to everybody. */
+export class Ears {
+  private readonly joined = new Set<string>();
+  private readonly sockets: { readonly udp4: Socket | undefined; readonly udp6: Socket | undefined };
+  private readonly timer: ReturnType<typeof setInterval>;
+  private places: readonly Place[] = [];
+  trouble: string | undefined;
+
+  static async open(setting: BeaconSetting, host: string | undefined, onAsk: OnAsk): Promise<Ears> {
+    if (setting.scope === "off") return new Ears(setting, host, onAsk, "it is switched off", undefined, undefined);
+    const [udp4, udp6] = await Promise.all([bound("udp4", "0.0.0.0", setting.port), bound("udp6", "::", setting.port)]);
+    const trouble = typeof udp4 === "string" && typeof udp6 === "string" ? udp4 : undefined;
+    return new Ears(setting, host, onAsk, trouble, socketOf(udp4), socketOf(udp6));
+  }
+
+  private constructor(
+    private readonly setting: BeaconSetting,
+    private readonly host: string | undefined,
+    onAsk: OnAsk,
+    trouble: string | undefined,
+    udp4: Socket | undefined,
+    udp6: Socket | undefined,
+  ) {
+    this.trouble = trouble;
+    this.sockets = { udp4, udp6 };
+    for (const socket of [udp4, udp6])
+      socket?.on("message", (bytes, { address, port }) => {
+        const source = plainHost(address);
+        if (!isNear(this.places, source)) return;
+        onAsk(bytes, { host: source, port }, answer => {
+          socket.send(answer, port, address, () => {});
+        });
+      });
+    this.refresh();
+    this.timer = setInterval(() => this.refresh(), LIMITS.refreshMs);
+    this.timer.unref();
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    closeQuietly(this.sockets.udp4);
+    closeQuietly(this.sockets.udp6);
+  }
+
+  private refresh(): void {
+    this.places = placesOf(this.setting.scope, this.host);
+    for (const { family, card, address } of this.places) {
+      const key = `${card} ${address}`;
+      const socket = this.sockets[family];
+      if (socket === undefined || this.joined.has(key)) continue;
+      try {
+        if (family === "udp4") socket.addMembership(GROUP_4, address);
+        else socket.addMembership(GROUP_6, `::%${card}`);
+        this.joined.add(key);
+      } catch {
+        // A card without multicast: broadcast may do.
+      }
+    }
+  }
+}
+
+interface Mouth {
+  readonly place: Place;
+  readonly socket: Socket | undefined;
+  trouble: string | undefined;
+  answers: number;
+}
+
+/** One socket per place, to ask from and be answered at. */
+class Mouths {
+  private said: Uint8Array | undefined;
+  private isOpen = true;
+
+  /** `onTell` says whether it was an answer. */
+  static async open(
+    setting: BeaconSetting,
+    host: string | undefined,
+    onTell: (bytes: Uint8Array, source: string) => boolean,
+  ): Promise<Mouths> {
+    const mouths = await Promise.all(
+      placesOf(setting.scope, host).map(async place => {
+        const { family, address, card } = place;
+        const socket = await bound(family, family === "udp6" ? `${address}%${card}` : address, 0);
+        const trouble = typeof socket === "string" ? socket : undefined;
+        return { place, socket: socketOf(socket), trouble, answers: 0 } satisfies Mouth as Mouth;
+      }),
+    );
+    return new Mouths(mouths, setting.port, onTell);
+  }
+
+  private constructor(
+    private readonly mouths: readonly Mouth[],
+    private readonly port: number,
+    onTell: (bytes: Uint8Array, source: string) => boolean,
+  ) {
+    for (const mouth of mouths) {
+      mouth.socket?.on("message", (bytes, { address }) => {
+        const source = plainHost(address);
+        if (isNear([mouth.place], source) && onTell(bytes, source)) mouth.answers++;
+      });
+      attempt(mouth, socket => {
+        const { family, address, card } = mouth.place;
+        socket.setMulticastInterface(family === "udp4" ? address : `::%${card}`);
+        socket.setMulticastTTL(1);
+        if (family === "udp4") socket.setBroadcast(true);
+      });
+      // Not more than the system allows, and not needed where few answer.
+      attempt({ ...mouth }, socket => socket.setRecvBufferSize(LIMITS.receiveBufferBytes));
+    }
+  }
+
+  get isEmpty(): boolean {
+    return this.mouths.length === 0;
+  }
+
+  /** Says it at every place. */
+  send(bytes: Uint8Array): void {
+    this.said = bytes;
+    if (!this.isOpen) return;
+    for (const mouth of this.mouths) {
+      const { card, family, broadcast } = mouth.place;
+      const targets = family === "udp6" ? [`${GROUP_6}%${card}`] : broadcast ? [GROUP_4, broadcast] : [GROUP_4];
+      for (const target of targets)
+        attempt(mouth, socket =>
+          socket.send(bytes, this.port, target, error => {
+            if (error !== null) mouth.trouble = codeOf(error);
+          }),
+        );
+    }
+  }
+
+  sendAgain(): void {
+    if (this.said !== undefined) this.send(this.said);
+  }
+
+  reports(): PlaceReport[] {
+    return this.mouths.map(({ place, trouble, answers }) => ({ place, trouble, answers }));
+  }
+
+  close(): void {
+    this.isOpen = false;
+    for (const { socket } of this.mouths) closeQuietly(socket);
+  }
+}
+
+// Packets.
+
+function hintOf({ room, name, members, port, tag }: OwnRoom, nonce: Uint8Array): RoomHint {
+  const isPrivate = tag !== undefined;
+  return { mark: markOf(room, isPrivate ? nonce : undefined), private: isPrivate, name, members, port };
+}
+
+function newNonce(): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+// Addresses.
+
+function isSame(a: Address, b: Address): boolean {
+  return a.host === b.host && a.port === b.port;
+}
+
+/** This machine itself, then IPv4, then IPv6. */
+function byEase(a: Address, b: Address): number {
+  const rank = ({ host }: Address) => (isLoopback(host) ? 0 : host.includes(":") ? 2 : 1);
+  return rank(a) - rank(b);
+}
+
+// Sockets.
+
+/** A bound socket, or the code of the error why there is none. */
+async function bound(type: "udp4" | "udp6", address: string, port: number): Promise<Socket | string> {
+  const { promise, resolve } = Promise.withResolvers<Socket | string>();
+  try {
+    const socket = createSocket({ type, reuseAddr: true, ...(type === "udp6" && { ipv6Only: true }) });
+    let isBound = false;
+    socket.on("error", error => {
+      // Once it is bound, an error is that of a send (an ICMP message), which changes nothing.
+      if (isBound) return;
+      closeQuietly(socket);
+      resolve(codeOf(error));
+    });
+    socket.bind({ port, address, exclusive: true }, () => {
+      isBound = true;
+      resolve(socket);
+    });
+    // The chat keeps the process alive, not its beacon.
+    socket.unref();
+  } catch (error) {
+    resolve(codeOf(error));
+  }
+  return promise;
+}
+
+function socketOf(socket: Socket | string): Socket | undefined {
+  return typeof socket === "string" ? undefined : socket;
+}
+
+function attempt(mouth: Mouth, run: (socket: Socket) => void): void {
+  if (mouth.socket === undefined) return;
+  try {
+    run(mouth.socket);
+  } catch (error) {
+    mouth.trouble = codeOf(error);
+  }
+}
+
+function closeQuietly(socket: Socket | undefined): void {
+  try {
+    socket?.close();
+  } catch {
+    // It was closed before.
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : String(error);
+}
+
+// Counting.
+
+function count<Key extends string>(counts: Record<Key, number>, key: Key): false {
+  counts[key]++;
+  return false;
+}
+
+function forgetOldest(held: Map<string, unknown> | Set<string>): void {
+  for (const key of held.keys()) {
+    held.delete(key);
+    return;
+  }
+}
