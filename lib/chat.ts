@@ -23,7 +23,8 @@ import type { Effect, News, RoomEvent } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
 import { checkName, normalForm } from "./room/names.ts";
 import { RoomNode } from "./room/node.ts";
-import { Store, StoreError } from "./store.ts";
+import { StoreError } from "./store/files.ts";
+import { Store } from "./store.ts";
 import type { ChatControl, ChatEvent, MemberView, MessageView } from "./ui/view.ts";
 
 export interface ChatOptions {

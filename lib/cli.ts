@@ -11,7 +11,7 @@ import { Chat, type ChatOptions } from "./chat.ts";
 import { ChatError } from "./errors.ts";
 import { type Command, dataDirectory, HELP, NAME_MISSING, type Options, parse, UsageError } from "./options.ts";
 import { checkName } from "./room/names.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./store/files.ts";
 import { cleanLine } from "./ui/clean.ts";
 import type { ChatEvent } from "./ui/view.ts";
 

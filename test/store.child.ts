@@ -2,7 +2,8 @@
  * A process of its own for test/store.test.ts: `hold` keeps a store open until it is killed, `write` appends posts until
  * it is killed or told of trouble. What it prints is what it has promised to keep.
  */
-import { Store, StoreError } from "../lib/store.ts";
+import { StoreError } from "../lib/store/files.ts";
+import { Store } from "../lib/store.ts";
 import { postsBy, ROOM } from "./store.posts.ts";
 
 const [task = "", directory = "", session = "1"] = Bun.argv.slice(2);

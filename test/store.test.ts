@@ -15,7 +15,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Post } from "../lib/codec/post.ts";
 import { newSecrets } from "../lib/identity.ts";
-import { Store, StoreError } from "../lib/store.ts";
+import { StoreError } from "../lib/store/files.ts";
+import { Store } from "../lib/store.ts";
 import { postsBy, ROOM } from "./store.posts.ts";
 
 const OTHER_ROOM = "b2".repeat(16);

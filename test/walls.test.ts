@@ -17,11 +17,11 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   { from: /^seal$/, may: ["codec/", "identity"], packages: /^node:/ },
   { from: /^room\//, may: ["room/", "codec/", "type:identity"], packages: /^$/ },
   { from: /^net\//, may: ["net/", "codec/", "identity"], packages: /^node:/ },
-  { from: /^store$/, may: ["codec/", "identity"], packages: /^(node|bun):/ },
+  { from: /^store(\/|$)/, may: ["store/", "codec/", "identity"], packages: /^(node|bun):/ },
   { from: /^ui\//, may: ["ui/"], packages: /^(@clack\/(core|prompts)|picocolors(\/types)?|node:.*)$/ },
   {
     from: /^chat$/,
-    may: ["codec/", "room/", "net/", "store", "identity", "seal", "type:ui/view"],
+    may: ["codec/", "room/", "net/", "store", "store/", "identity", "seal", "type:ui/view"],
     packages: /^node:/,
   },
   // A bad name is refused before anything is opened, and names.ts is a pure function.
@@ -29,7 +29,7 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   // Of the store only what it throws, which is told to the user in its own words.
   {
     from: /^cli$/,
-    may: ["chat", "options", "key", "ui/", "room/names", "store", "../package.json"],
+    may: ["chat", "options", "key", "ui/", "room/names", "store", "store/", "../package.json"],
     packages: /^(@clack\/prompts|node:.*)$/,
   },
 ];
