@@ -6,7 +6,7 @@
  * deadline is over.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Terminal, type TerminalSetup } from "./terminal.ts";
 
@@ -22,8 +22,9 @@ export function binary(): Promise<string> {
 }
 
 async function build(): Promise<string> {
-  // The home that test/preload.ts makes, and removes when all tests are over.
-  const path = join(mkdtempSync(join(process.env["HOME"] ?? homedir(), "e2e-")), "p2pchat");
+  // That which test/preload.ts makes, and removes when all tests are over.
+  const { HOME = tmpdir() } = process.env;
+  const path = join(mkdtempSync(join(HOME, "e2e-")), "p2pchat");
   const flags = ["--compile", "--minify", "--bytecode", "--format=esm", "--log-level=warn", `--outfile=${path}`];
   const command = [process.execPath, "build", ...flags, "index.ts"];
   const child = Bun.spawn(command, { cwd: ROOT, stdout: "ignore", stderr: "pipe" });
@@ -93,9 +94,10 @@ export class World {
 
 /** Waits until somebody on a terminal is in the room; resolves with the port of that node. */
 export async function portOn(terminal: Terminal): Promise<string> {
-  const pattern = /is listening at (\d+)\./;
-  await terminal.until(pattern);
-  const [, port = ""] = pattern.exec(terminal.screen().join("\n")) ?? [];
+  // A narrow screen breaks the sentence anywhere.
+  const pattern = /listening\s*at\s*(\d+)\./;
+  await terminal.until(screen => pattern.test(screen.join("")), "the port");
+  const [, port = ""] = pattern.exec(terminal.screen().join("")) ?? [];
   return port;
 }
 
