@@ -108,6 +108,8 @@ export async function flood(cast: Cast, speakers: readonly Member[], request: Fl
   const watched = [...silent.map(member => member.pid), ...(cast.server === undefined ? [] : [cast.server.pid])];
   const cpuBefore = sum(watched.map(cpuMsOf));
   const done = hearing.map(member => member.ask("done", undefined));
+  // Told where it is awaited; a failure before that is not unhandled.
+  for (const answer of done) answer.catch(() => {});
   const started = await Promise.all(speakers.map(member => member.ask("flood", { texts, bytes, perTurn })));
   const ends = await Promise.all(done);
   const cpuMs = sum(watched.map(cpuMsOf)) - cpuBefore + sum(ends.map(end => end.cpuMs));
@@ -135,6 +137,7 @@ export async function paced(
     hearing.map(member => member.ask("arm", { texts: expected(member), bytes: expected(member) * LINE_BYTES })),
   );
   const done = hearing.map(member => member.ask("done", undefined));
+  for (const answer of done) answer.catch(() => {});
   const saying = speakers.map((member, index) =>
     member.ask("pace", { texts: each, everyMs, afterMs: (index * everyMs) / speakers.length }),
   );

@@ -76,7 +76,7 @@ export const eightCase: Case = {
   name: "eight",
   title: "Eight processes at full speed",
   async run(options: Options): Promise<readonly Row[]> {
-    const peers = await peersFor(options);
+    const peers = peersFor(options);
     const contenders = [OURS, BARE_TLS, ...peers];
     const one = await interleaved(options.runs, each(contenders, fanOut));
     const all = await interleaved(options.runs, each(contenders, everybody));
@@ -99,7 +99,7 @@ export const eightDelayCase: Case = {
   name: "eight-delay",
   title: "Eight processes, 100 texts a second",
   async run(options: Options): Promise<readonly Row[]> {
-    const peers = await peersFor(options);
+    const peers = peersFor(options);
     const measured = await interleaved(options.runs, each([OURS, BARE_TLS, ...peers], delay));
     const shared = { case: "eight-delay", unit: "µs", others: peers };
     return [

@@ -97,7 +97,7 @@ export const speedCase: Case = {
   name: "speed",
   title: "Two processes, one speaker at full speed",
   async run(options: Options): Promise<readonly Row[]> {
-    const peers = await peersFor(options);
+    const peers = peersFor(options);
     const { runs } = options;
     const measured = await interleaved(runs, each([OURS, BARE_TLS, OURS_STORED, BARE_TCP, ...peers], speed));
     const raw = await interleaved(runs, {
@@ -174,7 +174,7 @@ export const delayCase: Case = {
   name: "delay",
   title: "Two processes, how long a text is under way",
   async run(options: Options): Promise<readonly Row[]> {
-    const peers = await peersFor(options);
+    const peers = peersFor(options);
     const measured = await interleaved(options.runs, each([OURS, BARE_TLS, BARE_TCP, ...peers], delay));
     const others = [BARE_TCP, ...peers];
     const row = (what: string, figure: string, goal?: Row["goal"]) =>

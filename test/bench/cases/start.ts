@@ -142,7 +142,7 @@ export const joinCase: Case = {
   name: "join",
   title: "A join, from the start of the process to the first text",
   async run(options: Options): Promise<readonly Row[]> {
-    const peers = await peersFor(options);
+    const peers = peersFor(options);
     const compiled = await binary("p2pchat");
     const byBun = (contender: Contender) => (port: number) =>
       [process.execPath, contender.script, "--first-text", contender.variant, String(port)] as const;
