@@ -1,0 +1,356 @@
+/** The library as a program of somebody else's uses it: chats of one process, on sockets of loopback. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Chat, type ChatOptions } from "../lib/chat.ts";
+import { ChatError } from "../lib/errors.ts";
+import type { ChatEvent } from "../lib/ui/view.ts";
+
+const DEADLINE_MS = 10_000;
+
+const open = new Set<Chat>();
+const directories: string[] = [];
+
+afterEach(async () => {
+  await Promise.all([...open].map(chat => chat.leave()));
+  open.clear();
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true });
+});
+
+function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), "p2pchat-chat-"));
+  directories.push(directory);
+  return directory;
+}
+
+type EventOf<Kind extends ChatEvent["event"]> = Extract<ChatEvent, { event: Kind }>;
+
+/** A chat, and all it has told. */
+class Guest {
+  readonly events: ChatEvent[] = [];
+  /** How many came together. */
+  readonly batches: number[] = [];
+  readonly #watchers = new Set<() => void>();
+
+  private constructor(readonly chat: Chat) {
+    chat.subscribe(events => {
+      this.events.push(...events);
+      this.batches.push(events.length);
+      for (const look of [...this.#watchers]) look();
+    });
+  }
+
+  static async open(name: string, through?: Guest, more: Partial<ChatOptions> = {}): Promise<Guest> {
+    const dial = through && { host: "127.0.0.1", port: await through.port() };
+    const chat = await Chat.open({ name, host: "127.0.0.1", ...(dial && { dial }), ...more });
+    open.add(chat);
+    return new Guest(chat);
+  }
+
+  /** The first event of this kind that fits, among those that came and those to come. */
+  async event<Kind extends ChatEvent["event"]>(
+    kind: Kind,
+    fits: (event: EventOf<Kind>) => boolean = () => true,
+  ): Promise<EventOf<Kind>> {
+    const { promise, resolve, reject } = Promise.withResolvers<EventOf<Kind>>();
+    const look = () => {
+      const found = this.all(kind).find(fits);
+      if (found !== undefined) resolve(found);
+    };
+    const fail = () => reject(new Error(`${this.chat.name}: no such ${kind}: ${fits}\n${JSON.stringify(this.events)}`));
+    const timer = setTimeout(fail, DEADLINE_MS);
+    this.#watchers.add(look);
+    look();
+    return await promise.finally(() => {
+      clearTimeout(timer);
+      this.#watchers.delete(look);
+    });
+  }
+
+  all<Kind extends ChatEvent["event"]>(kind: Kind): EventOf<Kind>[] {
+    return this.events.filter((event): event is EventOf<Kind> => event.event === kind);
+  }
+
+  async port(): Promise<number> {
+    return (await this.event("listening")).port;
+  }
+
+  hears(text: string): Promise<EventOf<"message">> {
+    return this.event("message", message => message.text === text);
+  }
+
+  joins(name: string): Promise<EventOf<"join">> {
+    return this.event("join", join => join.name === name);
+  }
+
+  get texts(): string[] {
+    return this.all("message").map(({ name, text }) => `${name}: ${text}`);
+  }
+}
+
+/** What `work` throws, which must be a `ChatError`. */
+async function complaint(work: () => unknown): Promise<ChatError> {
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof ChatError) return error;
+    throw error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+describe("a room", () => {
+  test("is opened, joined through anybody, and heard by all in one order", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    const carol = await Guest.open("Carol", bob);
+    const everybody = [alice, bob, carol];
+    await alice.joins("Carol");
+    for (const speaker of everybody) {
+      const text = `this is ${speaker.chat.name}`;
+      speaker.chat.say(text);
+      const heard = await Promise.all(everybody.map(each => each.hears(text)));
+      expect(new Set(heard.map(({ id }) => id)).size).toBe(1);
+      expect(heard.map(({ own }) => own)).toEqual(everybody.map(each => each === speaker));
+    }
+    const said = ["Alice: this is Alice", "Bob: this is Bob", "Carol: this is Carol"];
+    for (const each of everybody) expect(each.texts).toEqual(said);
+  });
+
+  test("is known to a newcomer when open() resolves: members first, then history, once", async () => {
+    const alice = await Guest.open("Alice");
+    for (let text = 0; text < 300; text += 1) alice.chat.say(`text ${text}`);
+    await alice.hears("text 299");
+    const bob = await Guest.open("Bob", alice);
+    expect(bob.chat.members().map(({ name, self, linked }) => [name, self, linked])).toEqual([
+      ["Bob", true, false],
+      ["Alice", false, true],
+    ]);
+    await bob.hears("text 299");
+    expect(bob.events.map(({ event }) => event).slice(0, 3)).toEqual(["listening", "join", "message"]);
+    expect(bob.all("join")[0]).toMatchObject({ name: "Alice", present: true });
+    expect(bob.all("message").every(({ history }) => history)).toBe(true);
+    expect(bob.texts).toEqual(Array.from({ length: 300 }, (_, text) => `Alice: text ${text}`));
+  });
+
+  test("lives on when its founder has left", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    const carol = await Guest.open("Carol", alice);
+    await bob.joins("Carol");
+    await alice.chat.leave();
+    for (const each of [bob, carol]) expect(await each.event("leave")).toMatchObject({ name: "Alice", reason: "quit" });
+    const dave = await Guest.open("Dave", carol);
+    dave.chat.say("hello");
+    await bob.hears("hello");
+  });
+});
+
+describe("what is said", () => {
+  test("within one turn is told in one batch, in order", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    await alice.joins("Bob");
+    const before = alice.batches.length;
+    for (let text = 0; text < 100; text += 1) bob.chat.say(`${text}`);
+    await alice.hears("99");
+    expect(alice.batches.slice(before)).toEqual([100]);
+    expect(alice.texts).toEqual(Array.from({ length: 100 }, (_, text) => `Bob: ${text}`));
+  });
+
+  test("just before leaving is still delivered", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    await alice.joins("Bob");
+    const long = "x".repeat(60_000);
+    for (let text = 0; text < 50; text += 1) bob.chat.say(`${text} ${long}`);
+    await bob.chat.leave();
+    await alice.event("leave");
+    expect(alice.all("message").map(({ text }) => Number.parseInt(text, 10))).toEqual([...Array(50).keys()]);
+  });
+
+  test("may hold 64 KiB and not a byte more, and any character but NUL, which divides texts on the wire", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    const error = await complaint(() => bob.chat.say("é".repeat(32_769)));
+    expect([error.code, error.message]).toEqual(["too_long", "a text may hold 65536 bytes; this one has 65538"]);
+    const full = "é".repeat(32_768);
+    for (const text of [full, "", "a\0b", "\u001b[31m", "end"]) bob.chat.say(text);
+    await alice.hears("end");
+    expect(alice.all("message").map(({ text }) => text)).toEqual([full, "", "a\ufffdb", "\u001b[31m", "end"]);
+  });
+
+  test("is told to a listener only while it listens, and kept for the first one", async () => {
+    const alice = await Guest.open("Alice");
+    const heard: string[] = [];
+    const stop = alice.chat.subscribe(events => {
+      for (const event of events) if (event.event === "message") heard.push(event.text);
+    });
+    alice.chat.say("one");
+    await alice.hears("one");
+    stop();
+    alice.chat.say("two");
+    await alice.hears("two");
+    expect(heard).toEqual(["one"]);
+    // The guest has subscribed after open(), and knows what happened in it.
+    expect(alice.events[0]).toMatchObject({ event: "listening", name: "Alice", address: "127.0.0.1" });
+  });
+});
+
+describe("a script that talks faster than the room reads", () => {
+  test("is held back by ready(), and nothing is lost", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    await alice.joins("Bob");
+    const line = "y".repeat(1_000);
+    for (let turn = 0; turn < 300; turn += 1) {
+      for (let text = 0; text < 60; text += 1) bob.chat.say(`${turn * 60 + text} ${line}`);
+      await bob.chat.ready();
+    }
+    await bob.chat.leave();
+    await alice.event("leave");
+    const numbers = alice.all("message").map(({ text }) => Number.parseInt(text, 10));
+    expect(numbers).toEqual([...Array(18_000).keys()]);
+  });
+});
+
+describe("names", () => {
+  test("are changed, told, and refused while another holds them", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    await alice.joins("Bob");
+    const taken = await complaint(() => bob.chat.rename("ALICE"));
+    expect([taken.code, taken.message]).toEqual(["name_taken", "the name ALICE is taken in this room"]);
+    expect((await complaint(() => bob.chat.rename("a b"))).code).toBe("bad_name");
+    expect(bob.chat.name).toBe("Bob");
+    bob.chat.rename("Robert");
+    expect(bob.chat.name).toBe("Robert");
+    expect(await alice.event("rename")).toMatchObject({ from: "Bob", to: "Robert" });
+    bob.chat.say("that is me");
+    expect((await alice.hears("that is me")).name).toBe("Robert");
+  });
+
+  test("that are taken are refused at the door, with a free one", async () => {
+    const alice = await Guest.open("Alice");
+    const error = await complaint(() => Guest.open("alice", alice));
+    expect([error.code, error.suggestion]).toEqual(["name_taken", "alice2"]);
+    expect(alice.chat.members().map(({ name }) => name)).toEqual(["Alice"]);
+    const other = await Guest.open(error.suggestion ?? "", alice);
+    await alice.joins("alice2");
+    expect(other.chat.name).toBe("alice2");
+  });
+});
+
+describe("opening", () => {
+  test("fails with a ChatError for each reason", async () => {
+    const alice = await Guest.open("Alice", undefined, { roomKey: new Uint8Array(32).fill(7) });
+    const port = await alice.port();
+    const code = async (options: Partial<ChatOptions>) =>
+      (await complaint(() => Chat.open({ name: "Bob", host: "127.0.0.1", ...options }))).code;
+    expect(await code({ name: "" })).toBe("bad_name");
+    expect(await code({ dial: { host: "127.0.0.1", port: 1 } })).toBe("unreachable");
+    expect(await code({ port })).toBe("unreachable");
+    expect(await code({ host: "192.0.2.1" })).toBe("unreachable");
+    expect(await code({ dial: { host: "127.0.0.1", port } })).toBe("wrong_key");
+    expect(await code({ dial: { host: "127.0.0.1", port }, roomKey: new Uint8Array(32) })).toBe("wrong_key");
+    expect(alice.chat.members()).toHaveLength(1);
+  });
+
+  test("that failed leaves neither a lock nor a port behind", async () => {
+    const data = scratch();
+    const nobody = { host: "127.0.0.1", port: 1 };
+    const failed = await complaint(() => Chat.open({ name: "Alice", host: "127.0.0.1", dial: nobody, data }));
+    expect(failed.message).toBe("cannot reach 127.0.0.1:1: connection refused");
+    const first = await Guest.open("Alice", undefined, { data });
+    const port = await first.port();
+    await first.chat.leave();
+    const second = await Guest.open("Alice", undefined, { data, port });
+    expect(await second.port()).toBe(port);
+  });
+
+  test("the same identity twice at once throws, and the first goes on", async () => {
+    const data = scratch();
+    const alice = await Guest.open("Alice", undefined, { data });
+    const second = Chat.open({ name: "ALICE", host: "127.0.0.1", data });
+    await expect(second).rejects.toThrow(/^alice is running here already/);
+    alice.chat.say("undisturbed");
+    await alice.hears("undisturbed");
+  });
+});
+
+describe("a disk", () => {
+  test("keeps the identity and what was said, so that one comes back as the same member and misses nothing", async () => {
+    const data = scratch();
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice, { data });
+    const [self] = bob.chat.members();
+    bob.chat.say("mine");
+    await alice.hears("mine");
+    await bob.chat.leave();
+    await alice.event("leave");
+    alice.chat.say("meanwhile");
+    await alice.hears("meanwhile");
+    const again = await Guest.open("Bob", alice, { data });
+    expect(again.chat.members()[0]?.member).toBe(self?.member ?? "");
+    await again.hears("meanwhile");
+    again.chat.say("back");
+    await alice.hears("back");
+    await again.hears("back");
+    expect(again.all("message").map(({ text, own, history }) => [text, own, history])).toEqual([
+      ["mine", true, true],
+      ["meanwhile", false, true],
+      ["back", true, false],
+    ]);
+  });
+
+  test("carries the room on: what only one had kept, others get from it", async () => {
+    const data = scratch();
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice, { data });
+    const carol = await Guest.open("Carol", alice);
+    carol.chat.say("said before Dave came");
+    await bob.hears("said before Dave came");
+    await bob.chat.leave();
+    await alice.event("leave");
+    const again = await Guest.open("Bob", alice, { data });
+    await carol.chat.leave();
+    await alice.chat.leave();
+    const dave = await Guest.open("Dave", again);
+    await dave.hears("said before Dave came");
+    expect(dave.texts).toEqual(["Carol: said before Dave came"]);
+  });
+
+  test("that does not work costs the history, not the chat", async () => {
+    const file = join(scratch(), "file");
+    writeFileSync(file, "");
+    const alice = await Guest.open("Alice", undefined, { data: join(file, "below") });
+    expect(await alice.event("notice")).toMatchObject({ level: "warning" });
+    alice.chat.say("all the same");
+    await alice.hears("all the same");
+  });
+
+  test("is not touched without one", async () => {
+    const { HOME = "/" } = process.env;
+    const alice = await Guest.open("Alice");
+    alice.chat.say("nothing of this");
+    await alice.hears("nothing of this");
+    await alice.chat.leave();
+    expect(existsSync(join(HOME, ".local"))).toBe(false);
+  });
+});
+
+describe("leaving", () => {
+  test("is done once, whoever asks for it how often, and ends the chat", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    await alice.joins("Bob");
+    const first = bob.chat.leave();
+    expect(bob.chat.leave()).toBe(first);
+    await first;
+    await bob.chat.ended;
+    expect(await alice.event("leave")).toMatchObject({ name: "Bob", reason: "quit" });
+    expect(alice.all("leave")).toHaveLength(1);
+    await bob.chat.ready();
+  });
+});
