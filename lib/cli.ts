@@ -8,8 +8,19 @@
 import { fstatSync, statSync } from "node:fs";
 import { version } from "../package.json";
 import { Chat, type ChatOptions } from "./chat.ts";
-import { ChatError } from "./errors.ts";
-import { type Command, dataDirectory, HELP, NAME_MISSING, type Options, parse, UsageError } from "./options.ts";
+import type { Address } from "./codec/post.ts";
+import { ChatError, unreachable } from "./errors.ts";
+import type { FoundRoom } from "./net/beacon.ts";
+import {
+  type Command,
+  dataDirectory,
+  HELP,
+  NAME_MISSING,
+  type Options,
+  parse,
+  reservedName,
+  UsageError,
+} from "./options.ts";
 import { checkName } from "./room/names.ts";
 import { StoreError } from "./store/files.ts";
 import { cleanLine } from "./ui/clean.ts";
@@ -17,6 +28,10 @@ import type { ChatEvent } from "./ui/view.ts";
 
 const EXIT = { left: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
+/** Ways into one room that are tried, each for seconds. */
+const ENTRANCES_MAX = 4;
+/** The list of rooms fits the smallest screen. */
+const CHOICES_SHOWN = 10;
 /** The spinner hides what is typed meanwhile, so it stays away where connecting takes no time. */
 const SPINNER_DELAY_MS = 300;
 
@@ -47,7 +62,44 @@ export async function main(argv: readonly string[]): Promise<number> {
       return EXIT.left;
     case "chat":
       return chat(command.options);
+    default:
+      return besides(command);
   }
+}
+
+/** Everything but chatting. */
+async function besides(command: Exclude<Command, { type: "help" | "version" | "chat" }>): Promise<number> {
+  const { completions, doctor, list, send } = await import("./subcommands.ts");
+  try {
+    switch (command.type) {
+      case "list":
+        return await list(command.options, complain);
+      case "doctor":
+        return await doctor(command.options);
+      case "completions":
+        return await completions(command.shell);
+      case "send":
+        return await send(await settingsOf(command.options, command.options.name), command.text, complain);
+      case "history":
+        complain("history is not in this version yet");
+        return EXIT.failed;
+      default:
+        return unreachable(command);
+    }
+  } catch (error) {
+    return failed(error, "plain");
+  }
+}
+
+/** A chat that is about to be opened, and how its room was come by. */
+interface Start {
+  readonly settings: ChatOptions;
+  /** Ways into the room, best first; none to open one. */
+  readonly entrances: readonly Address[];
+  /** The words of a private room that was made for this run. */
+  readonly code?: string;
+  /** Rooms that were offered and not taken. */
+  readonly seen?: readonly string[];
 }
 
 async function chat(options: Options): Promise<number> {
@@ -59,9 +111,11 @@ async function chat(options: Options): Promise<number> {
   const name = options.name ?? (await askFirstName());
   if (name === undefined) return EXIT.left;
   try {
-    const settings = await settingsOf(options, name);
-    const opened = mode === "terminal" ? await openPatiently(settings) : await Chat.open(settings);
-    leaveOnSignals(opened);
+    const start = await startOf(options, await settingsOf(options, name));
+    const looks = mode === "terminal" && start.entrances.length === 0 && !options.fresh && !options.private;
+    const opened = looks ? await openNear(options, start) : await openFirst(start, mode === "terminal");
+    if (opened === undefined) return EXIT.left;
+    leaveOnSignals(opened.chat);
     return await run(opened, mode, options);
   } catch (error) {
     return failed(error, mode);
@@ -82,10 +136,88 @@ async function settingsOf(options: Options, name: string): Promise<ChatOptions> 
   };
 }
 
+/** The room that the command line asks for. */
+async function startOf(options: Options, settings: ChatOptions): Promise<Start> {
+  const { dial, find, host, discovery } = options;
+  if (options.private) {
+    const { newRoomCode, roomKeyOf } = await import("./key.ts");
+    const code = newRoomCode();
+    return { settings: { ...settings, roomKey: await roomKeyOf(code) }, entrances: [], code };
+  }
+  if (options.key !== undefined && dial === undefined && !find) await warnOfWeakWords(options.key);
+  if (!find || settings.roomKey === undefined) return { settings, entrances: dial === undefined ? [] : [dial] };
+  const [{ findPrivate, settingOf }, { roomTag }] = await Promise.all([import("./discovery.ts"), import("./key.ts")]);
+  const room = await findPrivate(settingOf(discovery, host), roomTag(settings.roomKey));
+  return { settings, entrances: room.addresses };
+}
+
+/** Who opens a room with words of its own should know; who joins one can change nothing. */
+async function warnOfWeakWords(words: string): Promise<void> {
+  const weakness = (await import("./key.ts")).weaknessOf(words);
+  if (weakness !== undefined) complain(`warning: ${weakness}`);
+}
+
+interface Opened extends Start {
+  readonly chat: Chat;
+}
+
+/** Tries the ways in, one after the other. On a terminal what is amiss is asked for. */
+async function openFirst({ settings, entrances, ...rest }: Start, asks: boolean): Promise<Opened> {
+  const open = async (wanted: ChatOptions) =>
+    asks ? openPatiently(wanted) : { settings: wanted, chat: await Chat.open(wanted) };
+  if (entrances.length === 0) return { ...rest, entrances, ...(await open(settings)) };
+  let failure: unknown;
+  for (const dial of entrances.slice(0, ENTRANCES_MAX)) {
+    try {
+      return { ...rest, entrances, ...(await open({ ...settings, dial })) };
+    } catch (error) {
+      if (!(error instanceof ChatError) || error.code !== "unreachable") throw error;
+      failure ??= error;
+    }
+  }
+  throw failure;
+}
+
+/** Offers the rooms near by, if there are any. Undefined when the user wants none of it. */
+async function openNear(options: Options, start: Start): Promise<Opened | undefined> {
+  const { discovery, host } = options;
+  if (discovery.scope === "off") return openFirst(start, true);
+  const [{ findRooms, settingOf }, { roomKeyOf, roomTag }] = await Promise.all([
+    import("./discovery.ts"),
+    import("./key.ts"),
+  ]);
+  const { roomKey } = start.settings;
+  let rooms = await findRooms(settingOf(discovery, host), roomKey && roomTag(roomKey));
+  const seen = rooms.map(({ mark }) => mark);
+  while (rooms.length > 0) {
+    const room = await chooseRoom(rooms);
+    if (room === undefined) return undefined;
+    if (room === "new") break;
+    let { settings } = start;
+    if (room.private && roomKey === undefined) {
+      const words = await askWords();
+      if (words === undefined) continue;
+      settings = { ...settings, roomKey: await roomKeyOf(words) };
+    }
+    try {
+      return await openFirst({ settings, entrances: room.addresses }, true);
+    } catch (error) {
+      // What was found may be gone, or never have been there.
+      if (!(error instanceof ChatError) || error.code !== "unreachable") throw error;
+      complain(error.message);
+      rooms = rooms.filter(other => other !== room);
+    }
+  }
+  return openFirst({ ...start, seen }, true);
+}
+
 /** Leaves when the user has, when stdin has ended, or when nobody reads stdout any more. */
-async function run(opened: Chat, mode: Mode, options: Options): Promise<number> {
-  const settings = { stay: options.stay };
+async function run(start: Opened, mode: Mode, options: Options): Promise<number> {
+  const opened = start.chat;
+  const settings = { stay: options.stay, ...(options.time !== undefined && { time: options.time }) };
+  tellWords(start, mode);
   try {
+    if (mode === "terminal" || options.discovery.explicit) void show(start, options);
     if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, settings);
     else if (mode === "plain") await (await import("./ui/plain.ts")).runPlain(opened, settings);
     else {
@@ -98,6 +230,25 @@ async function run(opened: Chat, mode: Mode, options: Options): Promise<number> 
     await opened.leave();
   }
   return EXIT.left;
+}
+
+/** Lets others find the room. Not waited for: it takes longer than all the rest of the start. */
+async function show(
+  { chat: opened, settings, entrances, seen = [] }: Opened,
+  { discovery, host }: Options,
+): Promise<void> {
+  if (discovery.scope === "off") return;
+  const [{ settingOf, showRoom }, { roomTag }] = await Promise.all([import("./discovery.ts"), import("./key.ts")]);
+  const tag = settings.roomKey && roomTag(settings.roomKey);
+  await showRoom(opened, settingOf(discovery, host), { host, tag, opened: entrances.length === 0, seen });
+}
+
+/** Words that were made for this room are of use only when they are said to others. */
+function tellWords({ chat: opened, code }: Opened, mode: Mode): void {
+  if (code === undefined) return;
+  const sentence = `private room: tell your friends these words: ${code} (near by they type: ./p2pchat <name> ${code})`;
+  if (mode === "json") complain(sentence);
+  else opened.notify(sentence);
 }
 
 /** Before a chat is open there is nothing to say goodbye to, so until here a signal just ends the program. */
@@ -133,6 +284,8 @@ async function askName(message: string, suggestion = ""): Promise<string | undef
 }
 
 function nameProblem(name: string): string | undefined {
+  const reserved = reservedName(name);
+  if (reserved !== undefined) return reserved;
   try {
     checkName(name);
     return undefined;
@@ -142,20 +295,53 @@ function nameProblem(name: string): string | undefined {
   }
 }
 
-/** Opens the chat; where the name is taken it asks for another, until one is free or the user gives up. */
-async function openPatiently(settings: ChatOptions): Promise<Chat> {
-  let { name } = settings;
+/** Undefined when the user would rather not choose. */
+async function chooseRoom(rooms: readonly FoundRoom[]): Promise<FoundRoom | "new" | undefined> {
+  const [{ isCancel, select }, { labelOf }] = await Promise.all([import("@clack/prompts"), import("./discovery.ts")]);
+  const choices: { value: FoundRoom | "new"; label: string }[] = rooms.map(room => ({
+    value: room,
+    label: `Join ${labelOf(room)}`,
+  }));
+  const answer = await select({
+    message: rooms.length === 1 ? "There is a room near by" : `There are ${rooms.length} rooms near by`,
+    options: [...choices, { value: "new", label: "Open a new room" }],
+    maxItems: CHOICES_SHOWN,
+  });
+  return isCancel(answer) ? undefined : answer;
+}
+
+async function askWords(): Promise<string | undefined> {
+  const { isCancel, password } = await import("@clack/prompts");
+  const answer = await password({
+    message: "The room is private. Its words?",
+    validate: value => ((value ?? "").trim() === "" ? "Ask somebody who is in it" : undefined),
+  });
+  return isCancel(answer) ? undefined : answer;
+}
+
+/** Opens the chat; what stands in the way (a name that is taken, missing words) is asked for until the user gives up. */
+async function openPatiently(wanted: ChatOptions): Promise<Pick<Opened, "chat" | "settings">> {
+  let settings = wanted;
   for (;;) {
     try {
-      return await withSpinner(settings, Chat.open({ ...settings, name }));
+      return { settings, chat: await withSpinner(settings, Chat.open(settings)) };
     } catch (error) {
-      if (!(error instanceof ChatError) || error.code !== "name_taken") throw error;
-      const { suggestion = "" } = error;
-      // The suggestion is a peer's.
-      const free = nameProblem(suggestion) === undefined ? suggestion : "";
-      const other = await askName(`The name ${name} is taken in this room. What shall others call you?`, free);
-      if (other === undefined) throw error;
-      name = other;
+      if (!(error instanceof ChatError)) throw error;
+      if (error.code === "wrong_key" && settings.roomKey === undefined) {
+        const words = await askWords();
+        if (words === undefined) throw error;
+        settings = { ...settings, roomKey: await (await import("./key.ts")).roomKeyOf(words) };
+      } else if (error.code === "name_taken") {
+        const { suggestion = "" } = error;
+        // The suggestion is a peer's.
+        const free = nameProblem(suggestion) === undefined ? suggestion : "";
+        const other = await askName(
+          `The name ${settings.name} is taken in this room. What shall others call you?`,
+          free,
+        );
+        if (other === undefined) throw error;
+        settings = { ...settings, name: other };
+      } else throw error;
     }
   }
 }

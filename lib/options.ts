@@ -5,15 +5,17 @@
  */
 import type { Address } from "./codec/post.ts";
 import { ChatError } from "./errors.ts";
+import { isRoomCode } from "./key.ts";
 import { limits } from "./limits.ts";
 import { checkName } from "./room/names.ts";
 
 /** Readable at 80 columns. */
 export const HELP = `p2pchat: a chat room with no server, in one program
 
-  p2pchat <username>                 open a room
+  p2pchat <username>                 open a room, or choose one found near by
   p2pchat <username> <host> <port>   join one, through anybody who is in it
                                      (also <host>:<port> and [<IPv6>]:<port>)
+  p2pchat <username> <code words>    find a private room near by and enter
 
 Examples
   p2pchat Alice                      says where it listens; tell your friends
@@ -27,13 +29,31 @@ Options
                                               is no terminal)
   --json          JSON Lines in and out, for scripts
   --stay          go on listening after stdin ends
+  --new           open a room without looking for others
+  --private       open a room that is entered by code words only; shows them
+  --key <words>   private room: only who knows the words comes in; also
+                  $P2PCHAT_KEY, which other users of this machine cannot see
   --data <dir>    identity and history live here
                   (default: $XDG_DATA_HOME/p2pchat, ~/.local/share/p2pchat)
   --volatile      keep nothing on disk
-  --key <words>   private room: only who knows the words comes in; also
-                  $P2PCHAT_KEY, which other users of this machine cannot see
+  --keep <time>   keep what was said so long  (as 12h, 30d, 1y or all)
+  --time <form>   times as 12 or 24 hours, or off
+  --discover <s>  where rooms are looked for and shown: lan (default, and never
+                  in scripts unless given), loopback or off, with a UDP port as
+                  lan:27107; also $P2PCHAT_DISCOVERY, where --discover is not
+                  given
   -h, --help      this text
   -v, --version   the version
+
+Commands; their words are no usernames
+  list [--json]                      rooms found near by
+  doctor                             why you may see nobody
+  send <username> <host> <port> <text>
+                                     says one thing; 0 once a peer has it
+  history <username> [--json] [--since <time>] [--limit <n>]
+                                     what was said, without joining; since 2h,
+                                     3d or 2026-08-01
+  completions bash|zsh|fish          for your shell to complete all this
 
 In the room, a line you type is said to everybody; /help lists the commands
 and :q leaves. A username has 1 to 32 letters, digits, "_", "-" or ".".
@@ -44,27 +64,64 @@ Exit status
   2  wrong usage
 `;
 
+/** Where rooms are looked for, and this one is shown. */
+export interface Discovery {
+  readonly scope: "lan" | "loopback" | "off";
+  /** UDP port; undefined for the usual one. */
+  readonly port: number | undefined;
+  /** Asked for by option: then scripts are found as well. */
+  readonly explicit: boolean;
+}
+
 export interface Options {
   /** In NFC. Undefined where none was given: a terminal can ask. */
   readonly name: string | undefined;
-  /** The node to join; undefined to open a room. */
+  /** The node to join; undefined to open a room, or to find one. */
   readonly dial: Address | undefined;
+  /** Code words were given in the place of an address: find the room of `key`. */
+  readonly find: boolean;
   readonly port: number | undefined;
   readonly host: string | undefined;
   /** What was asked for; undefined to go by what stdin and stdout are. */
   readonly mode: "plain" | "json" | undefined;
   readonly stay: boolean;
+  /** Open a room without looking for others. */
+  readonly fresh: boolean;
   /** As given; undefined for the default. */
   readonly data: string | undefined;
   readonly volatile: boolean;
   /** The words of a private room. */
   readonly key: string | undefined;
+  /** Open a private room with new words. */
+  readonly private: boolean;
+  /** How long what was said is kept, ms; infinity for ever, undefined for the default. */
+  readonly keepMs: number | undefined;
+  readonly time: "12" | "24" | "off" | undefined;
+  readonly discovery: Discovery;
 }
+
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+export type Shell = (typeof SHELLS)[number];
 
 export type Command =
   | { readonly type: "help" }
   | { readonly type: "version" }
-  | { readonly type: "chat"; readonly options: Options };
+  | { readonly type: "chat"; readonly options: Options }
+  | { readonly type: "list"; readonly options: Options }
+  | { readonly type: "doctor"; readonly options: Options }
+  | {
+      readonly type: "send";
+      readonly options: Options & { readonly name: string; readonly dial: Address };
+      readonly text: string;
+    }
+  | {
+      readonly type: "history";
+      readonly options: Options & { readonly name: string };
+      /** ms since the epoch. */
+      readonly since: number | undefined;
+      readonly limit: number | undefined;
+    }
+  | { readonly type: "completions"; readonly shell: Shell };
 
 /** The command line is wrong. `message` says what, and how it should look, in one sentence. */
 export class UsageError extends Error {
@@ -74,10 +131,47 @@ export class UsageError extends Error {
 export const NAME_MISSING = "a username is missing, as in: p2pchat Alice";
 
 /** Options that take a value, and what one looks like. */
-const VALUES = { "--port": "55107", "--host": "127.0.0.1", "--data": "~/chat", "--key": '"two words"' } as const;
-const FLAGS = ["--plain", "--json", "--stay", "--volatile"] as const;
+export const VALUES = {
+  "--port": "55107",
+  "--host": "127.0.0.1",
+  "--data": "~/chat",
+  "--key": '"two words"',
+  "--keep": "30d",
+  "--time": "24",
+  "--discover": "loopback",
+  "--since": "2h",
+  "--limit": "50",
+} as const;
+export const FLAGS = ["--plain", "--json", "--stay", "--volatile", "--new", "--private"] as const;
 type ValueName = keyof typeof VALUES;
 type FlagName = (typeof FLAGS)[number];
+
+/** Words that ask for something else than a room: what may follow them, and which options. */
+export const SUBCOMMANDS = {
+  list: { form: "list [--json]", options: ["--json", "--discover"] },
+  doctor: { form: "doctor", options: ["--host", "--discover"] },
+  send: {
+    form: "send <username> <host> <port> <text>",
+    options: ["--port", "--host", "--data", "--volatile", "--key"],
+  },
+  history: {
+    form: "history <username> [--json] [--since <time>] [--limit <n>]",
+    options: ["--json", "--data", "--since", "--limit", "--time"],
+  },
+  completions: { form: "completions bash|zsh|fish", options: [] },
+} as const satisfies Readonly<Record<string, { form: string; options: readonly (ValueName | FlagName)[] }>>;
+type Subcommand = keyof typeof SUBCOMMANDS;
+/** Options that only make sense with a subcommand. */
+export const NOT_IN_CHAT: readonly string[] = ["--since", "--limit"];
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 7 * 86_400_000,
+  y: 365 * 86_400_000,
+};
+const HISTORY_LIMIT_MAX = 1_000_000;
 
 interface Words {
   readonly positional: string[];
@@ -85,37 +179,115 @@ interface Words {
   readonly flags: Set<FlagName>;
 }
 
-/** Reads the arguments behind the program's name. Throws `UsageError`. */
-export function parse(argv: readonly string[], environment: Readonly<Record<string, string | undefined>>): Command {
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Reads the arguments behind the program's name; `now` in ms since the epoch. Throws `UsageError`. */
+export function parse(argv: readonly string[], environment: Environment, now: number = Date.now()): Command {
   // Whoever asks for help gets it, whatever else is wrong.
   const end = argv.indexOf("--");
   const options = end < 0 ? argv : argv.slice(0, end);
   if (options.some(word => word === "-h" || word === "--help")) return { type: "help" };
   if (options.some(word => word === "-v" || word === "--version")) return { type: "version" };
 
-  const { positional, values, flags } = sort(argv);
+  const words = sort(argv);
+  const [first, ...others] = words.positional;
+  if (first !== undefined && isSubcommand(first))
+    return subcommand(first, { ...words, positional: others }, environment, now);
+  for (const option of NOT_IN_CHAT)
+    if (words.values.has(option as ValueName)) throw new UsageError(`${option} goes with: p2pchat history <username>`);
+  return { type: "chat", options: chatOptions(words, environment) };
+}
+
+/** Why a username that is right in itself is none; undefined where nothing is against it. */
+export function reservedName(name: string): string | undefined {
+  const word = name.toLowerCase();
+  return isSubcommand(word) ? `"${name}" is a command of p2pchat, so it cannot be a username` : undefined;
+}
+
+function chatOptions({ positional, values, flags }: Words, environment: Environment): Options {
   if (flags.has("--plain") && flags.has("--json")) throw new UsageError("--plain and --json exclude each other");
   const [name, ...place] = positional;
   const port = values.get("--port");
+  const keep = values.get("--keep");
   const { P2PCHAT_KEY: key } = environment;
+  const code = codeWordsOf(place);
+  if (code !== undefined && values.has("--key")) throw new UsageError("code words and --key exclude each other");
+  if (flags.has("--private") && (values.has("--key") || place.length > 0))
+    throw new UsageError("--private opens a room with new words, so it takes no --key and no place");
+  if (flags.has("--new") && place.length > 0) throw new UsageError("--new opens a room, so it takes no place");
   return {
-    type: "chat",
-    options: {
-      name: name === undefined ? undefined : nameOf(name),
-      dial: addressOf(place),
-      port: port === undefined ? undefined : portOf(port),
-      host: values.has("--host") ? hostOf(values.get("--host") ?? "") : undefined,
-      mode: flags.has("--plain") ? "plain" : flags.has("--json") ? "json" : undefined,
-      stay: flags.has("--stay"),
-      data: values.get("--data"),
-      volatile: flags.has("--volatile"),
-      key: values.get("--key") ?? (key || undefined),
-    },
+    name: name === undefined ? undefined : nameOf(name),
+    dial: code === undefined ? addressOf(place) : undefined,
+    find: code !== undefined,
+    port: port === undefined ? undefined : portOf(port),
+    host: values.has("--host") ? hostOf(values.get("--host") ?? "") : undefined,
+    mode: flags.has("--plain") ? "plain" : flags.has("--json") ? "json" : undefined,
+    stay: flags.has("--stay"),
+    fresh: flags.has("--new"),
+    data: values.get("--data"),
+    volatile: flags.has("--volatile"),
+    key: code ?? values.get("--key") ?? (flags.has("--private") ? undefined : key || undefined),
+    private: flags.has("--private"),
+    keepMs: keep === undefined ? undefined : keepOf(keep),
+    time: timeOf(values.get("--time")),
+    discovery: discoveryOf(values.get("--discover"), environment),
   };
 }
 
+function subcommand(name: Subcommand, words: Words, environment: Environment, now: number): Command {
+  const { form, options: allowed } = SUBCOMMANDS[name];
+  const usage = (what: string) => new UsageError(`${what}, the form is: p2pchat ${form}`);
+  for (const option of [...words.values.keys(), ...words.flags])
+    if (!(allowed as readonly string[]).includes(option)) throw usage(`${name} takes no ${option}`);
+  const { positional, values } = words;
+  const refuseExtra = (from: number) => {
+    const extra = positional[from];
+    // Perhaps somebody wants to be called so.
+    if (extra !== undefined) throw usage(`unexpected ${quote(extra)} (${name} is a command and no username)`);
+  };
+  switch (name) {
+    case "list":
+    case "doctor":
+      refuseExtra(0);
+      return { type: name, options: chatOptions(words, environment) };
+    case "send": {
+      const [user, ...rest] = positional;
+      if (user === undefined) throw usage("a username is missing");
+      const placeLength = /^(\[.*\]|[^:]*):[^:\]]*$/.test(rest[0] ?? "") ? 1 : 2;
+      const said = rest.slice(placeLength);
+      const [text] = said;
+      if (rest.length <= placeLength || text === undefined || text.trim() === "")
+        throw usage("a text to send is missing");
+      if (said.length > 1) throw usage(`unexpected ${quote(said[1] ?? "")} (write the text in quotes)`);
+      const dial = addressOf(rest.slice(0, placeLength));
+      if (dial === undefined) throw usage("a host is missing");
+      const options = chatOptions({ ...words, positional: [] }, environment);
+      return { type: "send", options: { ...options, name: nameOf(user), dial }, text };
+    }
+    case "history": {
+      const [user] = positional;
+      if (user === undefined) throw usage("a username is missing");
+      refuseExtra(1);
+      const [since, limit] = [values.get("--since"), values.get("--limit")];
+      return {
+        type: "history",
+        options: { ...chatOptions({ ...words, positional: [] }, environment), name: nameOf(user) },
+        since: since === undefined ? undefined : sinceOf(since, now),
+        limit: limit === undefined ? undefined : limitOf(limit),
+      };
+    }
+    case "completions": {
+      const shell = SHELLS.find(known => known === positional[0]);
+      if (shell === undefined)
+        throw usage(positional[0] === undefined ? "a shell is missing" : `unknown shell ${quote(positional[0])}`);
+      refuseExtra(1);
+      return { type: "completions", shell };
+    }
+  }
+}
+
 /** Where identity and history live by default (XDG base directories); undefined where there is no home. */
-export function dataDirectory(environment: Readonly<Record<string, string | undefined>>): string | undefined {
+export function dataDirectory(environment: Environment): string | undefined {
   const { XDG_DATA_HOME: data = "", HOME: home = "" } = environment;
   // The XDG specification says to ignore relative ones.
   if (data.startsWith("/")) return `${data}/p2pchat`;
@@ -168,13 +340,71 @@ function checkValue(option: ValueName, value: string): string {
   return value;
 }
 
+function isSubcommand(word: string): word is Subcommand {
+  return Object.hasOwn(SUBCOMMANDS, word);
+}
+
 function nameOf(word: string): string {
+  const reserved = reservedName(word);
+  if (reserved !== undefined) throw new UsageError(reserved);
   try {
     return checkName(word);
   } catch (error) {
     if (error instanceof ChatError) throw new UsageError(error.message);
     throw error;
   }
+}
+
+/** A code where an address would be, divided as people divide it; or words of one's own, three or more, or in quotes. */
+function codeWordsOf(place: readonly string[]): string | undefined {
+  const words = place.join(" ");
+  if (isRoomCode(words)) return words;
+  const isChosen = place.length > 2 || (place.length === 1 && /\s/.test(words));
+  return isChosen && /^[\p{L}\p{M}\s-]+$/u.test(words) ? words : undefined;
+}
+
+function durationOf(word: string): number | undefined {
+  const [, count, unit = ""] = /^(\d{1,6})([mhdwy])$/.exec(word) ?? [];
+  const unitMs = UNITS_MS[unit];
+  return count === undefined || unitMs === undefined ? undefined : Number(count) * unitMs;
+}
+
+function keepOf(word: string): number {
+  const keepMs = word === "all" ? Number.POSITIVE_INFINITY : (durationOf(word) ?? 0);
+  if (keepMs === 0) throw new UsageError(`${quote(word)} is no length of time, it looks like 12h, 30d, 1y or all`);
+  return keepMs;
+}
+
+function timeOf(word: string | undefined): "12" | "24" | "off" | undefined {
+  if (word === undefined || word === "12" || word === "24" || word === "off") return word;
+  throw new UsageError(`${quote(word)} is no form of time, it is 12, 24 or off`);
+}
+
+/** So long ago, or a date and perhaps a time in the user's zone. ms since the epoch. */
+function sinceOf(word: string, now: number): number {
+  const ago = durationOf(word);
+  if (ago !== undefined) return now - ago;
+  const [, date, time = "00:00"] = /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2})?))?$/.exec(word) ?? [];
+  const at = Date.parse(`${date}T${time}`);
+  if (Number.isNaN(at)) throw new UsageError(`${quote(word)} is no time, it looks like 2h, 3d or 2026-08-01`);
+  return at;
+}
+
+function limitOf(word: string): number {
+  const limit = /^\d{1,7}$/.test(word) ? Number(word) : 0;
+  if (limit < 1 || limit > HISTORY_LIMIT_MAX)
+    throw new UsageError(`${quote(word)} is no limit, a limit is a number from 1 to ${HISTORY_LIMIT_MAX}`);
+  return limit;
+}
+
+/** The option goes before the environment; a program under test stays away from the network. */
+function discoveryOf(option: string | undefined, environment: Environment): Discovery {
+  const { P2PCHAT_DISCOVERY, NODE_ENV } = environment;
+  const word = option ?? (P2PCHAT_DISCOVERY || (NODE_ENV === "test" ? "off" : "lan"));
+  const [, scope, port] = /^(lan|loopback|off)(?::(.*))?$/s.exec(word) ?? [];
+  if (scope !== "lan" && scope !== "loopback" && scope !== "off")
+    throw new UsageError(`${quote(word)} is no place to look for rooms, it is lan, loopback or off`);
+  return { scope, port: port === undefined ? undefined : portOf(port), explicit: option !== undefined };
 }
 
 /** `host port`, `host:port` or `[v6]:port`; nothing opens a room. */

@@ -25,7 +25,7 @@ afterEach(async () => {
 
 function environment(more: Readonly<Record<string, string | undefined>> = {}) {
   const { PATH = "" } = process.env;
-  return { PATH, HOME: home, NO_COLOR: "1", TERM: "xterm-256color", ...more };
+  return { PATH, HOME: home, NO_COLOR: "1", TERM: "xterm-256color", P2PCHAT_DISCOVERY: "off", ...more };
 }
 
 /** The sentence of the usage error; undefined where there is none. */
@@ -44,6 +44,24 @@ function optionsOf(...argv: string[]): Options {
   if (command.type !== "chat") throw new Error(`this is ${command.type}`);
   return command.options;
 }
+
+const NOTHING_ASKED: Options = {
+  name: "Alice",
+  dial: undefined,
+  find: false,
+  port: undefined,
+  host: undefined,
+  mode: undefined,
+  stay: false,
+  fresh: false,
+  data: undefined,
+  volatile: false,
+  key: undefined,
+  private: false,
+  keepMs: undefined,
+  time: undefined,
+  discovery: { scope: "lan", port: undefined, explicit: false },
+};
 
 /** Runs the program to its end, with nothing on stdin. */
 async function runProgram(argv: readonly string[], env = environment()) {
@@ -135,22 +153,13 @@ describe("the command line", () => {
   });
 
   test("without options leaves everything open", () => {
-    expect(optionsOf("Alice")).toEqual({
-      name: "Alice",
-      dial: undefined,
-      port: undefined,
-      host: undefined,
-      mode: undefined,
-      stay: false,
-      data: undefined,
-      volatile: false,
-      key: undefined,
-    });
+    expect(optionsOf("Alice")).toEqual(NOTHING_ASKED);
   });
 
   test("takes options anywhere, with a space or an equals sign, the last one counting", () => {
     const argv = ["--port", "1", "Bob", "--data=/x=y", "localhost", "--stay", "9", "--volatile", "--port=2", "--json"];
     expect(optionsOf(...argv, "--host", "[::1]", "--key", "a b")).toEqual({
+      ...NOTHING_ASKED,
       name: "Bob",
       dial: { host: "localhost", port: 9 },
       port: 2,

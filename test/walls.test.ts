@@ -14,6 +14,7 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   { from: /^codec\//, may: ["codec/"], packages: /^$/ },
   { from: /^identity$/, may: ["codec/"], packages: /^node:/ },
   { from: /^key$/, may: ["codec/"], packages: /^node:/ },
+  { from: /^history$/, may: ["store/", "room/names"], packages: /^(node|bun):/ },
   { from: /^seal$/, may: ["codec/", "identity"], packages: /^node:/ },
   { from: /^room\//, may: ["room/", "codec/", "type:identity"], packages: /^$/ },
   { from: /^net\//, may: ["net/", "codec/", "identity"], packages: /^node:/ },
@@ -24,12 +25,17 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
     may: ["codec/", "room/", "net/", "store", "store/", "identity", "seal", "type:ui/view"],
     packages: /^node:/,
   },
-  // A bad name is refused before anything is opened, and names.ts is a pure function.
-  { from: /^options$/, may: ["type:codec/post", "room/names"], packages: /^$/ },
+  // A bad name is refused before anything is opened, and names.ts and key.ts are pure functions.
+  { from: /^options$/, may: ["type:codec/post", "room/names", "key"], packages: /^$/ },
+  { from: /^completions$/, may: ["options"], packages: /^$/ },
+  { from: /^discovery$/, may: ["type:codec/post", "net/", "type:options", "room/names"], packages: /^node:/ },
   // Of the store only what it throws, which is told to the user in its own words.
   {
-    from: /^cli$/,
-    may: ["chat", "options", "key", "ui/", "room/names", "store", "store/", "../package.json"],
+    from: /^(cli|subcommands)$/,
+    may: [
+      ...["chat", "history", "options", "key", "discovery", "completions", "subcommands", "type:codec/post"],
+      ...["type:net/beacon", "ui/", "room/names", "store", "store/", "../package.json"],
+    ],
     packages: /^(@clack\/prompts|node:.*)$/,
   },
 ];

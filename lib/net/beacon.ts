@@ -33,7 +33,7 @@ const GROUP_6 = "ff12::7032:7063";
 
 const LIMITS = {
   /** A look ends after this where nothing answers: unnoticed by a person, and several round trips of a slow Wi-Fi. */
-  lookMs: 350,
+  lookMs: 300,
   /** Wi-Fi loses multicast; the ask is repeated once, and answered once. */
   repeatMs: 120,
   /** An answer waits so long at most, by chance, so that many do not collide. */
@@ -283,7 +283,7 @@ export class Beacon {
     const { room } = packet;
     const isOwn = room?.mark === hintOf(own, packet.nonce).mark;
     if (isOwn || !this.mayAnswer(source.host, now)) return;
-    if (room !== undefined) this.tellUser(room, source.host);
+    if (room !== undefined && proved === (own.tag !== undefined)) this.tellUser(room, source.host);
     const tell = { kind: "tell", nonce: packet.nonce, room: hintOf(own, packet.nonce) } as const;
     const answer = encodePacket(proved && own.tag !== undefined ? { ...tell, tag: tagOf(own.tag, tell) } : tell);
     this.later(Math.random() * LIMITS.jitterMaxMs, () => reply(answer));
