@@ -83,7 +83,15 @@ export class World {
   #env({ machine, env }: Setup): Record<string, string | undefined> {
     const disk = this.disk(machine);
     mkdirSync(disk, { recursive: true });
-    return { ...process.env, NO_COLOR: "1", HOME: disk, XDG_DATA_HOME: disk, CI: undefined, ...env };
+    return {
+      ...process.env,
+      NO_COLOR: "1",
+      HOME: disk,
+      XDG_DATA_HOME: disk,
+      P2PCHAT_DISCOVERY: "off",
+      CI: undefined,
+      ...env,
+    };
   }
 
   #track<T extends AsyncDisposable>(started: T): T {
