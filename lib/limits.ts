@@ -69,6 +69,8 @@ export const limits = {
   probeIntervalMs: 15_000,
   /** Dials in a row that fail before a member is missed who never had a link to us. */
   doubtAfterFailures: 3,
+  /** Dials under way at once: whoever invents members must not make everybody knock at a thousand doors. */
+  dialsMax: 64,
   /** Members remembered for that. */
   rememberedMembersMax: 1_024,
 
@@ -76,12 +78,18 @@ export const limits = {
   /** Whoever misses a member waits a random while before saying so: one voice is enough. */
   lostPauseMinMs: 500,
   lostPauseMaxMs: 2_500,
+  /** Whoever is called lost says that it is not, at most so often. */
+  refuteIntervalMs: 1_000,
 
   // Spreading.
   /** Heads that changed are told to lazy links so often. */
   haveIntervalMs: 1_000,
   /** One random neighbour is compared with in full so often. */
   compareIntervalMs: 20_000,
+  /** A peer gets so many answers to `compare` in a row … */
+  comparesBurst: 8,
+  /** … and one more each time this has passed. */
+  compareAgainMs: 2_000,
   /** A hole is asked for after this many round trips of the link that told of it … */
   graftDelayRoundTrips: 2,
   /** … but not sooner, since timers are no finer. */
@@ -109,6 +117,8 @@ export const limits = {
   /** What arrived ahead of a hole, per session. */
   aheadMaxPosts: 256,
   aheadMaxBytes: 1 * MiB,
+  /** The same over all sessions, which cost nothing to make. */
+  aheadTotalMaxBytes: 16 * MiB,
 
   // Time.
   /** A peer's clock may run ahead of ours by so much before we stop following it. */

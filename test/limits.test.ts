@@ -53,13 +53,20 @@ describe("the page", () => {
       ],
       ["body of a post", `${number(limits.bodyMaxBytes)} bytes`],
       ["name", `${limits.nameMaxCharacters} characters, ${limits.nameMaxBytes} bytes`],
-      ["host", `${limits.hostMaxBytes} bytes`],
+      ["host", `1 to ${limits.hostMaxBytes} bytes, each from \`!\` to \`~\` (printable ASCII)`],
       ["hosts in an `add`, addresses in a `refuse`", `${limits.addressesMax}`],
       ["entries in `have`, `want`, `prune`", number(limits.digestEntriesMax)],
       ["first byte, whole handshake", `${seconds(limits.firstByteTimeoutMs)}, ${seconds(limits.handshakeTimeoutMs)}`],
       ["members, sessions known", `${number(limits.membersMax)}, ${number(limits.sessionsMax)}`],
       ["posts kept for others", `${number(limits.logMaxPosts)}, and ${mebibytes(limits.logMaxBytes)}`],
-      ["posts kept ahead of a hole, a session", `${limits.aheadMaxPosts}, and ${mebibytes(limits.aheadMaxBytes)}`],
+      [
+        "posts kept ahead of a hole, a session",
+        `${limits.aheadMaxPosts}, and ${mebibytes(limits.aheadMaxBytes)}; over all sessions ${mebibytes(limits.aheadTotalMaxBytes)}`,
+      ],
+      [
+        "answers to `compare`, a link",
+        `${limits.comparesBurst} in a row, then one in ${seconds(limits.compareAgainMs)}`,
+      ],
     ]);
   });
 });

@@ -32,7 +32,7 @@ export class Stream {
   private posts: Post[] = [];
   private start = 0;
   private readonly ahead = new Map<number, { readonly post: Post; readonly from: Peer }>();
-  private aheadBytes = 0;
+  aheadBytes = 0;
 
   constructor(
     /** Post 0, the author's `add`. */
@@ -129,6 +129,8 @@ export class Log {
   private arrivalsStart = 0;
   private bytes = 0;
   private count = 0;
+  /** Of all posts kept ahead of a hole, over all streams. */
+  aheadBytes = 0;
   private readonly freeSlots: number[] = [];
 
   /** `onForget` hears of a stream whose slot will be given away. */
@@ -177,6 +179,22 @@ export class Log {
     this.arrivals.push(stream);
     this.bytes += post.bytes.length;
     while (this.posts > limits.logMaxPosts || this.bytes > limits.logMaxBytes) this.evict();
+  }
+
+  /** Keeps a post ahead of a hole, where there is room for it. */
+  stash(stream: Stream, post: Post, from: Peer): void {
+    if (this.aheadBytes + post.bytes.length > limits.aheadTotalMaxBytes) return;
+    this.aheadBytes -= stream.aheadBytes;
+    stream.stash(post, from);
+    this.aheadBytes += stream.aheadBytes;
+  }
+
+  /** Takes out the post that comes next in a stream, if it was kept. */
+  unstash(stream: Stream): ReturnType<Stream["unstash"]> {
+    this.aheadBytes -= stream.aheadBytes;
+    const next = stream.unstash();
+    this.aheadBytes += stream.aheadBytes;
+    return next;
   }
 
   /** What this node can give to others. */
@@ -229,6 +247,7 @@ export class Log {
       sessions?.delete(stream.session);
       if (sessions?.size === 0) this.streams.delete(stream.author);
       this.count -= 1;
+      this.aheadBytes -= stream.aheadBytes;
       this.freeSlots.push(stream.slot);
       this.onForget(stream);
       return;

@@ -61,6 +61,8 @@ export class Members {
   /** Losses of sessions that have not arrived yet. */
   private readonly unknownLosses = new Map<string, number[]>();
   private count = 0;
+  /** No further refutation before. */
+  private refuteAt = 0;
 
   /** `onChange` hears of everybody who comes or goes. */
   constructor(
@@ -116,6 +118,8 @@ export class Members {
     }
     // Any post from a member that was missed shows that it is back.
     this.refresh(stream.author, "quit");
+    // Somebody has called us lost at a post that we had not said yet.
+    if (stream === this.context.self) this.refute();
   }
 
   private onAdd(stream: Stream, post: Post): void {
@@ -184,8 +188,18 @@ export class Members {
     }
     stream.missAt(head);
     if (stream === self && !stream.ended) {
-      if (!stream.live) this.introduce();
+      this.refute();
     } else this.refresh(id, "lost");
+  }
+
+  /** Says that we are here, if anybody doubts it; not so often that a liar could make everybody talk without end. */
+  refute(): void {
+    const { self, now, timers } = this.context;
+    if (self.ended || self.live) return;
+    if (this.refuteAt > now) return timers.arm({ type: "refute" }, this.refuteAt);
+    this.refuteAt = now + limits.refuteIntervalMs;
+    this.introduce();
+    if (!self.live) timers.arm({ type: "refute" }, this.refuteAt);
   }
 
   /** Looks again whether a member is here, and tells when that has changed. */

@@ -106,7 +106,7 @@ export class Mesh {
       // Whoever could not be reached is tried again even where no more links are wanted: it may be gone unnoticed.
       if (missing <= 0 && member.reach.failures === 0) continue;
       if (member.reach.notBefore > now) soonest = Math.min(soonest, member.reach.notBefore);
-      else {
+      else if (this.dials.size < limits.dialsMax) {
         this.dial(member);
         missing -= 1;
       }
@@ -133,7 +133,7 @@ export class Mesh {
     if (dueAt > now) return dueAt;
     const ready = candidates.filter(member => member.reach.notBefore <= now && member.reach.dialling === undefined);
     const member = ready[randomBelow(this.context, ready.length)];
-    if (member !== undefined) this.dial(member);
+    if (member !== undefined && this.dials.size < limits.dialsMax) this.dial(member);
     this.nextProbeAt = now + jitter(this.context, limits.probeIntervalMs);
     return isAlone ? now + limits.dialBackoffMinMs : this.nextProbeAt;
   }

@@ -435,6 +435,8 @@ export class RoomNode {
         return this.mesh.onTimer();
       case "suspect":
         return this.members.onSuspectTimer(timer.member);
+      case "refute":
+        return this.members.refute();
       case "sync":
         return this.sync.end();
       case "leave":

@@ -36,6 +36,10 @@ export class Peer {
   leaving = false;
   /** We have said goodbye on this link. */
   byeSent = false;
+  /** It was sent a `compare` and has not answered yet. */
+  compared = false;
+  private comparesLeft: number = limits.comparesBurst;
+  private comparesAt: number;
   /** It was sent our whole list since it came up. */
   listSent = false;
 
@@ -47,6 +51,17 @@ export class Peer {
   ) {
     this.lastHeardAt = now;
     this.lastPingAt = now;
+    this.comparesAt = now;
+  }
+
+  /** Whether it may have one more `compare` answered. */
+  mayCompare(now: number): boolean {
+    const { comparesBurst, compareAgainMs } = limits;
+    this.comparesLeft = Math.min(comparesBurst, this.comparesLeft + (now - this.comparesAt) / compareAgainMs);
+    this.comparesAt = now;
+    if (this.comparesLeft < 1) return false;
+    this.comparesLeft -= 1;
+    return true;
   }
 
   /** The frames of the wants and prunes collected, if any. */

@@ -30,11 +30,11 @@ export class Spread {
   // Links.
 
   onUp(peer: Peer): void {
-    const { self, log } = this.context;
+    const { self } = this.context;
     self.tree.eager.add(peer);
     if (self.head >= 0) this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(self)] }));
     // One of the two asks: its list shows the other what both lack.
-    if (peer.dialled) this.send(peer, encode({ type: "compare", digest: log.digest() }));
+    if (peer.dialled) this.compare(peer);
   }
 
   onDown(peer: Peer): void {
@@ -70,13 +70,17 @@ export class Spread {
     }
     peer.claims.raise(stream, post.seq);
     if (post.seq <= stream.head) return this.onDuplicate(peer, stream, post);
+    // Before it is kept: what nobody signed may neither fill the memory nor stand in the way of what was signed.
+    const fault = this.faultOf(stream, post);
+    if (fault !== undefined) return this.context.drop(peer, fault);
+    const { log } = this.context;
     if (post.seq > stream.head + 1 && !this.mayJump(peer, stream, post)) {
-      stream.stash(post, peer);
+      log.stash(stream, post, peer);
       return this.armGraft(stream, this.graftDelay(peer));
     }
-    if (!this.accept(peer, stream, post)) return;
-    for (let next = stream.unstash(); next !== undefined; next = stream.unstash())
-      if (!this.accept(next.from, stream, next.post)) return;
+    this.accept(peer, stream, post);
+    for (let next = log.unstash(stream); next !== undefined; next = log.unstash(stream))
+      this.accept(next.from, stream, next.post);
   }
 
   private open(peer: Peer, post: Post): void {
@@ -106,15 +110,9 @@ export class Spread {
     else for (const other of peers.values()) if (other !== peer) stream.tree.eager.add(other);
   }
 
-  private accept(peer: Peer, stream: Stream, post: Post): boolean {
-    const fault = this.faultOf(stream, post);
-    if (fault !== undefined) {
-      this.context.drop(peer, fault);
-      return false;
-    }
+  private accept(peer: Peer, stream: Stream, post: Post): void {
     this.context.log.append(stream, post);
     this.spread(peer, stream, post);
-    return true;
   }
 
   private spread(peer: Peer, stream: Stream, post: Post): void {
@@ -216,11 +214,18 @@ export class Spread {
   onCompareTimer(): void {
     const peers = [...this.context.peers.values()];
     const peer = peers[randomBelow(this.context, peers.length)];
-    if (peer !== undefined) this.send(peer, encode({ type: "compare", digest: this.context.log.digest() }));
+    if (peer !== undefined) this.compare(peer);
     this.context.timers.arm({ type: "compare" }, this.context.now + jitter(this.context, limits.compareIntervalMs));
   }
 
+  private compare(peer: Peer): void {
+    peer.compared = true;
+    this.send(peer, encode({ type: "compare", digest: this.context.log.digest() }));
+  }
+
   onCompare(peer: Peer, digest: Uint8Array): void {
+    // A few bytes that make us go through all we have: as often as a neighbour needs it, no oftener.
+    if (!peer.mayCompare(this.context.now)) return;
     const same = Buffer.from(this.context.log.digest()).equals(digest);
     if (same) this.send(peer, encode({ type: "have", scope: "same", entries: [] }));
     else this.sendEntries(peer, [...this.context.log.offered()], "last");
@@ -236,7 +241,11 @@ export class Spread {
         if (entry.head > stream.head) this.armGraft(stream, scope === "news" ? this.graftDelay(peer) : 0);
       } else if (entry.head <= self.head) peer.claims.set(self, entry.floor, entry.head);
     }
-    if (scope !== "last") return;
+    if (scope !== "last" && scope !== "same") return;
+    const isAnswer = peer.compared;
+    peer.compared = false;
+    // A whole list that nobody asked for is news, and needs no answer.
+    if (scope === "same" || !isAnswer) return;
     const lacking = [...log.all()].filter(stream => offers(stream) && peer.claims.head(stream) < stream.head);
     this.sendEntries(peer, lacking.map(entryOf), "news");
   }
@@ -244,7 +253,11 @@ export class Spread {
   private askToOpen(peer: Peer, entry: HaveEntry): void {
     const { now } = this.context;
     const key = keyOf(entry);
-    if ((this.opening.get(key) ?? 0) > now || this.opening.size >= limits.sessionsMax) return;
+    if ((this.opening.get(key) ?? 0) > now) return;
+    this.opening.delete(key);
+    // Sessions that do not exist may fill this; whoever is pushed out is asked for once more.
+    const [oldest] = this.opening.keys();
+    if (oldest !== undefined && this.opening.size >= limits.sessionsMax) this.opening.delete(oldest);
     this.opening.set(key, now + limits.graftDelayRoundTrips * roundTrip(peer) + limits.haveIntervalMs);
     this.want(peer, { author: entry.author, session: entry.session, from: 0, to: OPEN_END });
   }
@@ -272,22 +285,20 @@ export class Spread {
 
   /** Sends what the cursors point at, one post per stream in turns, while the link has credit. */
   private pump(peer: Peer): void {
-    while (peer.creditBytes > 0 && peer.cursors.size > 0) {
-      for (const [stream, cursor] of peer.cursors) {
-        if (peer.creditBytes <= 0) return;
-        if (cursor.next > 0 && cursor.next < stream.floor) {
-          cursor.next = stream.floor;
-          this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(stream)] }));
-        }
-        const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
-        if (post === undefined) {
-          peer.cursors.delete(stream);
-          continue;
-        }
-        this.send(peer, encode({ type: "post", post }));
-        peer.claims.raise(stream, cursor.next);
-        cursor.next += 1;
+    // Whoever was served goes to the end, where this loop meets it again, and so does the next pump.
+    for (const [stream, cursor] of peer.cursors) {
+      if (peer.creditBytes <= 0) return;
+      peer.cursors.delete(stream);
+      if (cursor.next > 0 && cursor.next < stream.floor) {
+        cursor.next = stream.floor;
+        this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(stream)] }));
       }
+      const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
+      if (post === undefined) continue;
+      this.send(peer, encode({ type: "post", post }));
+      peer.claims.raise(stream, cursor.next);
+      cursor.next += 1;
+      peer.cursors.set(stream, cursor);
     }
   }
 

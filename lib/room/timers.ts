@@ -13,6 +13,7 @@ export type Timer =
   | { readonly type: "graft"; readonly stream: Stream }
   | { readonly type: "mesh" }
   | { readonly type: "suspect"; readonly member: MemberId }
+  | { readonly type: "refute" }
   | { readonly type: "sync" }
   | { readonly type: "leave" };
 

@@ -1,0 +1,225 @@
+/**
+ * What one member can make another keep, send or do by talking nonsense at it: bounded, each, by a number in limits.ts.
+ */
+import { describe, expect, test } from "bun:test";
+import type { HaveEntry } from "../../lib/codec/message.ts";
+import { encodeLosses, encodeTexts, PostKind } from "../../lib/codec/post.ts";
+import { limits } from "../../lib/limits.ts";
+import { Hand, join, Node, newIdentity, START, sealFor } from "./core.ts";
+
+const OPEN_END = 0xffff_ffff;
+
+/** Digest entries of members that nobody has ever met. */
+function strangers(count: number, from = 0): HaveEntry[] {
+  return Array.from({ length: count }, (_, index) => ({
+    author: (from + index).toString(16).padStart(16, "0"),
+    session: START,
+    floor: 1,
+    head: 7,
+  }));
+}
+
+/** All frames that a node was made to send to one link, in bytes. */
+function sentTo(node: Node, link: number): number {
+  let bytes = 0;
+  for (const effect of node.effects)
+    if (effect.type === "send" && effect.links.includes(link)) bytes += effect.frame.length;
+  return bytes;
+}
+
+describe("rubbish in digests", () => {
+  test("of strangers that do not exist does not keep out those who do", () => {
+    const [alice, bob] = [new Node("Alice"), new Node("Bob")];
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    for (let frame = 0; frame < 20; frame++)
+      mallory.send({ type: "have", scope: "news", entries: strangers(limits.digestEntriesMax, frame * 2_048) });
+    join(bob, alice, 1);
+    expect(alice.core.members.get(bob.identity.member)?.present).toBe(true);
+    // And heard of by digest alone, as everybody in a large room is.
+    const carol = new Hand("Carol").attach(alice, 11);
+    const entry = { author: carol.identity.member, session: carol.info.session, floor: 1, head: 0 };
+    carol.send({ type: "have", scope: "news", entries: [entry] });
+    expect(carol.of("want").flatMap(({ entries }) => entries)).toContainEqual({
+      author: entry.author,
+      session: entry.session,
+      from: 0,
+      to: OPEN_END,
+    });
+  });
+
+  test("is answered by no more than was sent", () => {
+    const alice = new Node("Alice");
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    const before = sentTo(alice, 9);
+    let said = 0;
+    for (let frame = 0; frame < 50; frame++) {
+      const entries = strangers(limits.digestEntriesMax);
+      said += entries.length * 24;
+      mallory.send({ type: "have", scope: "news", entries });
+    }
+    expect(sentTo(alice, 9) - before).toBeLessThan(said / 10);
+  });
+
+  test("that promises posts which do not exist does not keep back those which do", () => {
+    const [alice, bob] = [new Node("Alice"), new Node("Bob")];
+    join(bob, alice, 1);
+    const mallory = new Hand("Mallory").attach(bob, 9);
+    const promise = { author: alice.identity.member, session: alice.session, floor: 1, head: 4_000_000_000 };
+    for (let round = 0; round < 20; round++) {
+      mallory.send({ type: "have", scope: "news", entries: [promise] });
+      alice.say(`text ${round}`);
+      bob.run(500);
+      alice.run(500);
+    }
+    expect(bob.heard).toEqual(Array.from({ length: 20 }, (_, round) => `text ${round}`));
+  });
+
+  test("whole lists that nobody asked for are not answered with whole lists", () => {
+    const alice = new Node("Alice");
+    for (let member = 0; member < 500; member++) new Hand("Sybil").attach(alice, 101 + 2 * member).introduce();
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    alice.effects.length = 0;
+    for (let time = 0; time < 100; time++) mallory.send({ type: "have", scope: "last", entries: [] });
+    // Once it may be the answer to a compare of ours.
+    expect(sentTo(alice, 9)).toBeLessThan(2 * 500 * 24);
+  });
+
+  test("a storm of compares is answered as often as an honest neighbour might ask", () => {
+    const alice = new Node("Alice");
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    for (let member = 0; member < 500; member++) new Hand("Sybil").attach(alice, 101 + 2 * member).introduce();
+    alice.effects.length = 0;
+    for (let time = 0; time < 1_000; time++) mallory.send({ type: "compare", digest: Buffer.alloc(8, time) });
+    expect(sentTo(alice, 9)).toBeLessThan(limits.comparesBurst * 2 * 500 * 24);
+    expect(mallory.isClosed).toBe(false);
+    alice.run(limits.compareAgainMs);
+    alice.effects.length = 0;
+    for (let time = 0; time < 10; time++) mallory.send({ type: "compare", digest: Buffer.alloc(8) });
+    expect(mallory.of("have").filter(({ scope }) => scope === "last")).toHaveLength(limits.comparesBurst + 1);
+  });
+});
+
+describe("posts ahead of a hole", () => {
+  const body = Buffer.alloc(limits.bodyMaxBytes, "x");
+
+  test("are kept only if their author has signed them", () => {
+    const [alice, bob] = [new Node("Alice"), new Node("Bob")];
+    join(bob, alice, 1);
+    const mallory = new Hand("Mallory").attach(bob, 9);
+    const { identity, session } = alice;
+    mallory.post(sealFor({ ...identity, sign: () => Buffer.alloc(64) }, { session, seq: 9, kind: 1, body }));
+    expect([bob.blames, mallory.isClosed]).toEqual([["bad_signature"], true]);
+  });
+
+  test("of any number of sessions are kept up to one limit", () => {
+    const alice = new Node("Alice");
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    const posts = Math.ceil(limits.aheadMaxBytes / body.length);
+    const sessions = Math.ceil((2 * limits.aheadTotalMaxBytes) / limits.aheadMaxBytes);
+    for (let session = 0; session < sessions; session++) {
+      const identity = newIdentity();
+      const add = new Hand("Sybil", identity, START).introduction();
+      mallory.post(sealFor(identity, { session: START, seq: 0, kind: PostKind.add, body: add }));
+      for (let seq = 2; seq < posts + 2; seq++)
+        mallory.post(sealFor(identity, { session: START, seq, kind: PostKind.text, body }));
+    }
+    expect(alice.core.log.aheadBytes).toBeGreaterThan(limits.aheadTotalMaxBytes / 2);
+    expect(alice.core.log.aheadBytes).toBeLessThanOrEqual(limits.aheadTotalMaxBytes);
+    expect(mallory.isClosed).toBe(false);
+  });
+
+  test("are counted out again when the hole is filled", () => {
+    const alice = new Node("Alice");
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    mallory.introduce();
+    const [first, ...rest] = Array.from({ length: 5 }, (_, index) => mallory.text(`text ${index}`));
+    if (first === undefined) throw new Error("five posts");
+    for (const post of rest.toReversed()) mallory.post(post);
+    expect(alice.core.log.aheadBytes).toBeGreaterThan(0);
+    mallory.post(first);
+    expect(alice.heard).toEqual(["text 0", "text 1", "text 2", "text 3", "text 4"]);
+    expect(alice.core.log.aheadBytes).toBe(0);
+  });
+});
+
+describe("a reader who has fallen behind", () => {
+  test("gets every session's posts in turns, though others talk without end", () => {
+    const alice = new Node("Alice");
+    const reader = new Hand("Reader").attach(alice, 9);
+    const body = Buffer.alloc(limits.bodyMaxBytes, "x");
+    const big = Math.ceil(limits.linkCreditBytes / body.length) + 4;
+    const want = (author: string) => ({ author, session: START, from: 0, to: OPEN_END });
+    const entries = [];
+    for (let member = 0; member < big + 1; member++) {
+      const isQuiet = member === big;
+      const hand = new Hand(isQuiet ? "Quiet" : "Loud", newIdentity(), START).attach(alice, 101 + 2 * member);
+      hand.introduce();
+      for (let post = 0; post < 10; post++) hand.post(hand.seal(PostKind.text, isQuiet ? encodeTexts(["hi"]) : body));
+      entries.push(want(hand.identity.member));
+    }
+    reader.received.length = 0;
+    reader.drained();
+    reader.send({ type: "want", entries });
+    for (let turn = 0; turn < 4; turn++) reader.drained();
+    const quiet = reader.of("post").filter(({ post }) => Buffer.from(post.body).toString() === "hi");
+    expect(quiet.length).toBeGreaterThanOrEqual(2);
+  });
+});
+
+describe("a storm of lost", () => {
+  test("makes whoever is called lost say so once in a while, not every time", () => {
+    const [alice, bob] = [new Node("Alice"), new Node("Bob")];
+    join(bob, alice, 1);
+    const mallory = new Hand("Mallory").attach(bob, 9);
+    mallory.introduce();
+    const bobs = () => bob.core.log.get(bob.identity.member, bob.session)?.head ?? 0;
+    const before = bobs();
+    for (let time = 0; time < 200; time++) {
+      const loss = { member: bob.identity.member, session: bob.session, head: bobs() };
+      mallory.post(mallory.seal(PostKind.lost, encodeLosses([loss])));
+      bob.run(10);
+    }
+    expect(bobs() - before).toBeLessThanOrEqual(1 + Math.ceil(2_000 / limits.refuteIntervalMs));
+    bob.run(limits.refuteIntervalMs);
+    // In the end everybody knows that Bob is here.
+    expect(bob.core.log.get(bob.identity.member, bob.session)?.live).toBe(true);
+    expect(alice.core.members.get(bob.identity.member)?.present).toBe(true);
+    expect(alice.told("left")).toEqual([]);
+  });
+});
+
+describe("a storm of adds", () => {
+  test("with addresses that lead nowhere makes a node dial few of them at a time", () => {
+    const alice = new Node("Alice");
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    for (let member = 0; member < 400; member++) {
+      const identity = newIdentity();
+      const add = new Hand("Sybil", identity, START).introduction({ port: 80, hosts: ["198.51.100.7"] });
+      mallory.post(sealFor(identity, { session: START, seq: 0, kind: PostKind.add, body: add }));
+    }
+    let most = 0;
+    let open = 0;
+    for (let second = 0; second < 60; second++) {
+      alice.effects.length = 0;
+      alice.run(1_000);
+      const dials = alice.effects.flatMap(effect => (effect.type === "dial" ? [effect.link] : []));
+      open += dials.length;
+      most = Math.max(most, open);
+      // Each takes its connectTimeoutMs.
+      if (second % 4 === 3) {
+        for (const link of allDials(alice)) alice.handle({ type: "dialFailed", link });
+        open = 0;
+      }
+    }
+    expect(most).toBeLessThanOrEqual(limits.dialsMax);
+  });
+});
+
+const settled = new Set<number>();
+function allDials(node: Node): number[] {
+  const dials = node.effects.flatMap(effect =>
+    effect.type === "dial" && !settled.has(effect.link) ? [effect.link] : [],
+  );
+  for (const link of dials) settled.add(link);
+  return dials;
+}
