@@ -9,10 +9,11 @@
 import type { Database, Statement } from "bun:sqlite";
 import { join } from "node:path";
 import { hexOf } from "./codec/bytes.ts";
-import { type Address, decodePost, type Post, type RoomId } from "./codec/post.ts";
-import { assert } from "./errors.ts";
+import { type Address, decodePost, type MemberId, type Post, type RoomId } from "./codec/post.ts";
+import { assert, unreachable } from "./errors.ts";
 import { newSecrets, type Secrets } from "./identity.ts";
 import { limits } from "./limits.ts";
+import { Archive, type HistoryQuery, type KeptText, QueryError } from "./store/archive.ts";
 import {
   codeOf,
   fileNameOf,
@@ -31,6 +32,10 @@ import {
 /** Posts that wait for `flush`; beyond either they are written at once. */
 const QUEUE_MAX_POSTS = 4_096;
 const QUEUE_MAX_BYTES = 8 * 1024 * 1024;
+/** Typed lines that are kept. */
+const LINES_MAX = 500;
+/** A search makes searchable what is not yet, for so long at most: some 20,000 texts. */
+const INDEX_BUDGET_MS = 250;
 const ROOM_ID = "(SELECT id FROM rooms WHERE room = ?)";
 
 /** Somebody met in a room. */
@@ -38,6 +43,8 @@ export interface Contact {
   readonly room: RoomId;
   /** In normal form (room/names.ts). */
   readonly name: string;
+  /** As it is shown; `name` if absent. */
+  readonly shown?: string;
   readonly publicKey: Uint8Array;
   /** Where it was reachable, best first. */
   readonly addresses: readonly Address[];
@@ -50,11 +57,39 @@ export interface KnownMember {
   readonly addresses: readonly Address[];
 }
 
+/** What is known of a key. */
+export interface Person {
+  readonly publicKey: Uint8Array;
+  /** As last shown, and its normal form. */
+  readonly name: string;
+  readonly form: string;
+  /** ms since the epoch; 0 for never. */
+  readonly seen: number;
+  readonly verified: number;
+  readonly ignored: number;
+}
+
 type Write =
-  | { readonly type: "post"; readonly room: RoomId; readonly post: Post }
+  | { readonly type: "post"; readonly room: RoomId; readonly post: Post; readonly text: string | undefined }
+  | {
+      readonly type: "mark";
+      readonly publicKey: Uint8Array;
+      readonly mark: "verified" | "ignored";
+      readonly at: number;
+    }
+  | { readonly type: "setting"; readonly name: string; readonly value: string }
+  | { readonly type: "line"; readonly line: string }
   | { readonly type: "contact"; readonly contact: Contact }
   | { readonly type: "enter"; readonly room: RoomId; readonly now: number };
 
+interface PersonRow {
+  public_key: Uint8Array;
+  name: string;
+  form: string;
+  seen: number;
+  verified: number;
+  ignored: number;
+}
 interface PostRow {
   author: Uint8Array;
   session: number;
@@ -68,6 +103,9 @@ export class Store {
   private readonly statements = new Map<string, Statement>();
   private readonly roomIds = new Map<RoomId, number>();
   private writable: boolean;
+  private readonly archive = new Archive(sql => this.statement(sql));
+  /** Why nothing can be read or kept any more, as the second half of a sentence. */
+  trouble: string | undefined;
 
   private constructor(
     private readonly path: string,
@@ -78,6 +116,7 @@ export class Store {
     private readonly onTrouble: (message: string) => void,
   ) {
     this.writable = database !== undefined;
+    if (database === undefined) this.trouble = "nothing is kept in this run";
   }
 
   /**
@@ -133,10 +172,10 @@ export class Store {
     return session;
   }
 
-  /** Queues a post. A second one with the same number is ignored. */
-  append(room: RoomId, post: Post): void {
+  /** Queues a post; `text` is what a sealed one says. A second one with the same number is ignored. */
+  append(room: RoomId, post: Post, text?: string): void {
     if (!this.writable) return;
-    this.queue.push({ type: "post", room, post });
+    this.queue.push({ type: "post", room, post, text });
     this.queuedBytes += post.bytes.length;
     if (this.queue.length >= QUEUE_MAX_POSTS || this.queuedBytes >= QUEUE_MAX_BYTES) this.flush();
   }
@@ -144,6 +183,21 @@ export class Store {
   /** Queues a contact. The first key seen under a name stays the known one. */
   remember(contact: Contact): void {
     if (this.writable) this.queue.push({ type: "contact", contact });
+  }
+
+  /** Queues that a key is verified, or ignored; 0 takes that back. */
+  mark(publicKey: Uint8Array, mark: "verified" | "ignored", at: number): void {
+    if (this.writable) this.queue.push({ type: "mark", publicKey, mark, at });
+  }
+
+  /** Queues a setting of the user's. */
+  set(name: string, value: string): void {
+    if (this.writable) this.queue.push({ type: "setting", name, value });
+  }
+
+  /** Queues a line that was typed, to be recalled in a later run. */
+  addLine(line: string): void {
+    if (this.writable) this.queue.push({ type: "line", line });
   }
 
   /** Queues that this room is where we are now. */
@@ -169,7 +223,7 @@ export class Store {
    * The latest posts of a room, in the order of their clocks, plus post 0 of every session among them. Each session is
    * without gaps from its lowest post but 0 on: what lies before a gap is left out, and so are rows that do not decode.
    */
-  recent(room: RoomId, maxPosts: number): Post[] {
+  recent(room: RoomId, maxPosts: number, maxBytes: number = limits.logMaxBytes): Post[] {
     return this.read([], () => {
       const key = Buffer.from(room, "hex");
       const rows: PostRow[] = [];
@@ -179,7 +233,7 @@ export class Store {
       );
       for (const row of latest.iterate(key, maxPosts)) {
         bytes += row.bytes.length;
-        if (bytes > limits.logMaxBytes) break;
+        if (bytes > maxBytes) break;
         rows.push(row);
       }
       const first = this.statement<PostRow>(
@@ -197,6 +251,73 @@ export class Store {
       );
       return row?.public_key;
     });
+  }
+
+  /** Everybody who was met under this name (in normal form), and everybody verified or ignored where none is given. */
+  people(form?: string): Person[] {
+    return this.read([], () => {
+      const which = form === undefined ? "verified > 0 OR ignored > 0" : "form = ?";
+      const rows = this.statement<PersonRow>(`SELECT * FROM people WHERE ${which} ORDER BY seen DESC`);
+      const found = form === undefined ? rows.all() : rows.all(form);
+      return found.map(({ public_key: publicKey, ...row }) => ({ publicKey, ...row }));
+    });
+  }
+
+  setting(name: string): string | undefined {
+    return this.read(undefined, () => {
+      return this.statement<{ value: string }>("SELECT value FROM settings WHERE name = ?").get(name)?.value;
+    });
+  }
+
+  /** Lines typed in earlier runs, the oldest first. */
+  lines(): string[] {
+    return this.read([], () => {
+      const rows = this.statement<{ line: string }>("SELECT line FROM lines ORDER BY id DESC LIMIT ?").all(LINES_MAX);
+      return rows.map(({ line }) => line).reverse();
+    });
+  }
+
+  // History.
+
+  history(query: HistoryQuery): KeptText[] {
+    return this.read([], () => this.archive.history(query));
+  }
+
+  /** Everybody who ever had a name of which this is true. */
+  authors(isName: (name: string) => boolean): MemberId[] {
+    return this.read([], () => this.archive.authors(isName));
+  }
+
+  /** Texts with these words, the newest of them, oldest first. Throws `QueryError`. */
+  search(query: string, limit: number): KeptText[] {
+    this.index(INDEX_BUDGET_MS);
+    return this.read([], () => this.archive.search(query, limit));
+  }
+
+  /** What a direct post says, where it was kept. */
+  direct(post: Post): string | undefined {
+    return this.read(undefined, () => this.archive.direct(post.bytes.subarray(0, 8), post.session, post.seq));
+  }
+
+  /** Makes what was said searchable, for so long. True if there is more to do. */
+  index(budgetMs: number): boolean {
+    return this.inTransaction(() => this.archive.index(budgetMs));
+  }
+
+  /** Forgets some of what was said before `before`, ms since the epoch. True if there is more to do. */
+  prune(before: number): boolean {
+    return this.inTransaction(() => this.archive.prune(before));
+  }
+
+  private inTransaction(work: () => boolean): boolean {
+    this.flush();
+    let hasMore = false;
+    this.attempt(database => {
+      database.run("BEGIN IMMEDIATE");
+      hasMore = work();
+      database.run("COMMIT");
+    }, true);
+    return hasMore;
   }
 
   /** Members of a room to dial again, the last seen first. */
@@ -233,26 +354,52 @@ export class Store {
   }
 
   private perform(write: Write): void {
-    if (write.type === "post") {
-      const { bytes, session, seq, clock, kind } = write.post;
-      this.statement(
-        "INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
-      ).run(this.roomId(write.room), bytes.subarray(0, 8), session, seq, clock, kind, bytes);
-    } else if (write.type === "contact") {
-      const { room, name, publicKey, addresses, seen } = write.contact;
-      this.statement(
-        `INSERT INTO contacts (name, public_key, seen) VALUES (?, ?, ?)
-         ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE public_key = excluded.public_key`,
-      ).run(name, publicKey, seen);
-      this.statement("INSERT OR REPLACE INTO members (room, public_key, addresses, seen) VALUES (?, ?, ?, ?)").run(
-        this.roomId(room),
-        publicKey,
-        JSON.stringify(addresses),
-        seen,
-      );
-    } else {
-      this.statement("UPDATE rooms SET entered = ? WHERE id = ?").run(write.now, this.roomId(write.room));
+    switch (write.type) {
+      case "post":
+        return this.insertPost(write.room, write.post, write.text);
+      case "contact":
+        return this.insertContact(write.contact);
+      case "mark":
+        this.statement(`UPDATE people SET ${write.mark} = ? WHERE public_key = ?`).run(write.at, write.publicKey);
+        return;
+      case "setting":
+        this.statement("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)").run(write.name, write.value);
+        return;
+      case "line":
+        this.statement("INSERT INTO lines (line) VALUES (?)").run(write.line);
+        this.statement("DELETE FROM lines WHERE id <= (SELECT max(id) FROM lines) - ?").run(LINES_MAX);
+        return;
+      case "enter":
+        this.statement("UPDATE rooms SET entered = ? WHERE id = ?").run(write.now, this.roomId(write.room));
+        return;
+      default:
+        return unreachable(write);
     }
+  }
+
+  private insertPost(room: RoomId, { bytes, session, seq, clock, kind }: Post, text: string | undefined): void {
+    const { lastInsertRowid, changes } = this.statement(
+      "INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    ).run(this.roomId(room), bytes.subarray(0, 8), session, seq, clock, kind, bytes);
+    if (text !== undefined && changes > 0)
+      this.statement("INSERT INTO directs (post, text) VALUES (?, ?)").run(lastInsertRowid, text);
+  }
+
+  private insertContact({ room, name, shown = name, publicKey, addresses, seen }: Contact): void {
+    this.statement(
+      `INSERT INTO contacts (name, public_key, seen) VALUES (?, ?, ?)
+       ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE public_key = excluded.public_key`,
+    ).run(name, publicKey, seen);
+    this.statement(
+      `INSERT INTO people (public_key, name, form, seen) VALUES (?, ?, ?, ?)
+       ON CONFLICT (public_key) DO UPDATE SET name = excluded.name, form = excluded.form, seen = excluded.seen`,
+    ).run(publicKey, shown, name, seen);
+    this.statement("INSERT OR REPLACE INTO members (room, public_key, addresses, seen) VALUES (?, ?, ?, ?)").run(
+      this.roomId(room),
+      publicKey,
+      JSON.stringify(addresses),
+      seen,
+    );
   }
 
   /** The row of a room, made where it is missing: for `perform` only. */
@@ -292,17 +439,19 @@ export class Store {
     try {
       return read();
     } catch (error) {
+      if (error instanceof QueryError) throw error;
       this.giveUp(error);
       return otherwise;
     }
   }
 
   private giveUp(error: unknown): void {
+    this.trouble = reasonOf(error, this.path).reason;
     if (!this.writable) return;
     this.writable = false;
     this.queue = [];
     this.queuedBytes = 0;
-    this.onTrouble(`history is no longer kept: ${reasonOf(error, this.path).reason}`);
+    this.onTrouble(`history is no longer kept: ${this.trouble}`);
   }
 
   private statement<Row>(sql: string): Statement<Row> {

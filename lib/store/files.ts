@@ -23,6 +23,7 @@ const APPLICATION_ID = 0x7032_7063;
  * Applied in order, each once; `PRAGMA user_version` counts them. Never edit one that was released: add another.
  *
  * Posts have a rowid, since a full-text index needs one and rows may hold 64 KiB, which a WITHOUT ROWID tree spreads badly.
+ * The index holds no texts (contentless): those are in the posts. `directs` has what was sealed, and could be read.
  */
 const MIGRATIONS = [
   `CREATE TABLE identity (
@@ -40,6 +41,19 @@ const MIGRATIONS = [
      room INTEGER NOT NULL REFERENCES rooms, public_key BLOB NOT NULL, addresses TEXT NOT NULL, seen INTEGER NOT NULL,
      PRIMARY KEY (room, public_key)
    ) STRICT, WITHOUT ROWID;`,
+  `CREATE INDEX introductions ON posts (room, author, session, seq) WHERE kind = 2;
+   CREATE TABLE directs (post INTEGER PRIMARY KEY REFERENCES posts, text TEXT NOT NULL) STRICT;
+   CREATE VIRTUAL TABLE texts USING fts5(
+     text, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+   );
+   CREATE TABLE people (
+     public_key BLOB PRIMARY KEY, name TEXT NOT NULL, form TEXT NOT NULL, seen INTEGER NOT NULL,
+     verified INTEGER NOT NULL DEFAULT 0, ignored INTEGER NOT NULL DEFAULT 0
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX people_by_form ON people (form);
+   INSERT OR IGNORE INTO people (public_key, name, form, seen) SELECT public_key, name, name, seen FROM contacts;
+   CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+   CREATE TABLE lines (id INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;`,
 ] as const;
 
 /** Only a foreign tool can hold the database; the event loop stands still meanwhile. */
@@ -47,7 +61,7 @@ const BUSY_TIMEOUT_MS = 100;
 /** The smallest page of SQLite. What is shorter has lost its header, and the pragmas in it mean nothing. */
 const HEADER_PAGE_MIN_BYTES = 512;
 /** Enough for the schema and the identity, which are the first things written. */
-const SALVAGED_BYTES = 64 * 1024;
+const SALVAGED_BYTES = 256 * 1024;
 /** Leaves room for ".sqlite-wal" in the 255 bytes that file systems allow. */
 const FILE_NAME_MAX_BYTES = 200;
 

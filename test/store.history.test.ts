@@ -1,0 +1,248 @@
+/** What was said, asked for again: the latest, by a name, by words; how it is forgotten; and who was met. */
+import { Database } from "bun:sqlite";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { encodeIntroduction, encodeTexts, type Post, PostKind, sealPost } from "../lib/codec/post.ts";
+import { readHistory } from "../lib/history.ts";
+import { type Identity, identityOf, newSecrets } from "../lib/identity.ts";
+import { QueryError } from "../lib/store/archive.ts";
+import { StoreError } from "../lib/store/files.ts";
+import { Store } from "../lib/store.ts";
+import { ROOM } from "./store.posts.ts";
+
+const OTHER_ROOM = "b2".repeat(16);
+let directory = "";
+let store: Store;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "p2pchat-history-"));
+  store = Store.open(directory, "alice");
+});
+afterEach(() => {
+  store.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** One who talks: each call is the next post, `at` ms. */
+class Speaker {
+  readonly identity: Identity = identityOf(newSecrets());
+  #seq = 0;
+
+  constructor(
+    readonly name: string,
+    readonly session = 1_000,
+    readonly room = ROOM,
+  ) {
+    this.post(PostKind.add, introduction(name, this.identity), session);
+  }
+
+  says(at: number, ...texts: string[]): Post {
+    return this.post(PostKind.text, encodeTexts(texts), at);
+  }
+
+  post(kind: number, body: Uint8Array, at: number, text?: string): Post {
+    const { member: author } = this.identity;
+    const head = { author, session: this.session, seq: this.#seq++, clock: at * 1000, kind, body };
+    const post = sealPost(this.room, head, () => new Uint8Array(64).fill(this.#seq));
+    store.append(this.room, post, text);
+    return post;
+  }
+}
+
+function introduction(name: string, { publicKey, sealKey }: Identity): Uint8Array {
+  return encodeIntroduction({ name, publicKey, sealKey, port: 1, hosts: [] });
+}
+
+const texts = (found: readonly { readonly text: string }[]) => found.map(({ text }) => text);
+
+describe("the history", () => {
+  test("is what was said last, oldest first, over posts, sessions and rooms", () => {
+    const [bob, carol] = [new Speaker("Bob"), new Speaker("Carol", 5_000, OTHER_ROOM)];
+    bob.says(2_000, "one", "two");
+    carol.says(6_000, "four");
+    bob.says(3_000, "three");
+    expect(texts(store.history({ limit: 10 }))).toEqual(["one", "two", "three", "four"]);
+    expect(texts(store.history({ limit: 3 }))).toEqual(["two", "three", "four"]);
+    expect(texts(store.history({ limit: 10, since: 3_000 }))).toEqual(["three", "four"]);
+  });
+
+  test("tells who said it, under the name of that session", () => {
+    const bob = new Speaker("Bob");
+    bob.says(2_000, "hello");
+    bob.post(PostKind.add, introduction("Bert", bob.identity), 2_500);
+    bob.post(PostKind.action, encodeTexts(["waves"]), 3_000);
+    expect(store.history({ limit: 10 })).toMatchObject([
+      { kind: "text", author: bob.identity.member, name: "Bert", text: "hello", at: 2_000, id: expect.any(String) },
+      { kind: "action", name: "Bert", text: "waves" },
+    ]);
+  });
+
+  test("of one name is what everybody said who had it", () => {
+    const [bob, other, carol] = [new Speaker("Bob"), new Speaker("bob", 7_000), new Speaker("Carol")];
+    bob.says(2_000, "one");
+    carol.says(3_000, "not this");
+    other.says(8_000, "two");
+    const authors = store.authors(name => name.toLowerCase() === "bob");
+    expect(texts(store.history({ limit: 10, authors }))).toEqual(["one", "two"]);
+  });
+
+  test("has the direct messages that could be read, and not those that could not", () => {
+    const [bob, carol] = [new Speaker("Bob"), new Speaker("Carol")];
+    const sealed = Buffer.concat([Buffer.from(carol.identity.member, "hex"), new Uint8Array(60)]);
+    const own = bob.post(PostKind.direct, sealed, 2_000, "psst");
+    bob.post(PostKind.direct, sealed, 3_000);
+    const expected = { kind: "direct", text: "psst", to: { member: carol.identity.member, name: "Carol" } } as const;
+    expect(store.history({ limit: 10 })).toMatchObject([expected]);
+    expect(store.search("psst", 10)).toMatchObject([expected]);
+    expect(store.direct(own)).toBe("psst");
+  });
+});
+
+describe("a search", () => {
+  test("finds texts by all of their words, whatever case, marks and punctuation", () => {
+    const bob = new Speaker("Bob");
+    bob.says(2_000, "Hello there, world!", "hello", "the world of crème brûlée");
+    bob.says(3_000, "nothing");
+    expect(texts(store.search("hello WORLD", 10))).toEqual(["Hello there, world!"]);
+    expect(texts(store.search("creme brulee!", 10))).toEqual(["the world of crème brûlée"]);
+    expect(texts(store.search("world", 1))).toEqual(["the world of crème brûlée"]);
+    expect(store.search("absent", 10)).toEqual([]);
+    expect(store.search("???", 10)).toEqual([]);
+  });
+
+  test("takes the query language of FTS5", () => {
+    const bob = new Speaker("Bob");
+    bob.says(2_000, "red fox", "red dog", "green fox");
+    expect(texts(store.search('"red fox"', 10))).toEqual(["red fox"]);
+    expect(texts(store.search("fox NOT red", 10))).toEqual(["green fox"]);
+    expect(texts(store.search("gre*", 10))).toEqual(["green fox"]);
+    expect(texts(store.search("dog OR green", 10))).toEqual(["red dog", "green fox"]);
+  });
+
+  for (const query of ['"', '"open', "(", "fox AND", "OR", "*", "^", "nothing:fox", 'a" b" "']) {
+    test(`for ${query} is a clear sentence, and the store goes on`, () => {
+      new Speaker("Bob").says(2_000, "fox");
+      expect(() => store.search(query, 10)).toThrow(QueryError);
+      expect(() => store.search(query, 10)).toThrow(/^that cannot be searched for: .+; plain words always can$/);
+      expect(texts(store.search("fox", 10))).toEqual(["fox"]);
+    });
+  }
+
+  test("finds what was made searchable in small pieces, each text once", () => {
+    const bob = new Speaker("Bob");
+    for (let post = 0; post < 20; post++) bob.says(2_000 + post, ...Array(100).fill("fox"));
+    while (store.index(0.2)) {}
+    expect(store.search("fox", 5_000)).toHaveLength(2_000);
+    bob.says(3_000, "fox");
+    expect(store.search("fox", 5_000)).toHaveLength(2_001);
+  });
+});
+
+describe("forgetting", () => {
+  test("takes what is old, from the index too, and leaves the beginning of a session that goes on", () => {
+    const [bob, carol] = [new Speaker("Bob"), new Speaker("Carol")];
+    bob.says(2_000, "old fox");
+    bob.says(9_000, "new fox");
+    carol.says(2_000, "old dog");
+    while (store.index(10)) {}
+    while (store.prune(5_000)) {}
+    expect(texts(store.history({ limit: 10 }))).toEqual(["new fox"]);
+    expect(texts(store.search("fox", 10))).toEqual(["new fox"]);
+    expect(store.search("dog", 10)).toEqual([]);
+    expect(store.recent(ROOM, 10).map(({ author, seq }) => [author, seq])).toEqual([
+      [bob.identity.member, 0],
+      [bob.identity.member, 2],
+    ]);
+  });
+});
+
+describe("without joining", () => {
+  test("the history is read, also while the username is in use", () => {
+    const bob = new Speaker("Bob");
+    new Speaker("Carol").says(2_500, "other");
+    bob.says(2_000, "one", "two");
+    store.flush();
+    expect(texts(readHistory(directory, "Alice"))).toEqual(["one", "two", "other"]);
+    expect(texts(readHistory(directory, "ALICE", { member: "BOB", limit: 1 }))).toEqual(["two"]);
+    expect(texts(readHistory(directory, "alice", { since: 2_400 }))).toEqual(["other"]);
+  });
+
+  test("of nobody, and of a damaged file, is a clear sentence", () => {
+    expect(() => readHistory(directory, "bob")).toThrow(`nothing is kept of bob: there is no ${directory}/bob.sqlite`);
+    writeFileSync(join(directory, "carol.sqlite"), "rubbish ".repeat(1_000));
+    expect(() => readHistory(directory, "carol")).toThrow(StoreError);
+    const bob = new Speaker("Bob");
+    for (let at = 0; at < 300; at++) bob.says(2_000 + at, "x".repeat(500));
+    store.close();
+    const path = join(directory, "alice.sqlite");
+    const bytes = readFileSync(path);
+    writeFileSync(path, bytes.fill(0xee, 40 * 4096));
+    expect(() => readHistory(directory, "alice")).toThrow(
+      `the history of alice cannot be read: ${path} is damaged or cut short`,
+    );
+  });
+});
+
+describe("an older database", () => {
+  test("is brought up to date with all that is in it", () => {
+    const bob = new Speaker("Bob");
+    bob.says(2_000, "hello fox");
+    store.remember({ room: ROOM, name: "bob", publicKey: bob.identity.publicKey, addresses: [], seen: 5 });
+    store.close();
+    using database = new Database(join(directory, "alice.sqlite"));
+    for (const table of ["directs", "texts", "people", "settings", "lines"]) database.run(`DROP TABLE ${table}`);
+    database.run("DROP INDEX introductions");
+    database.run("PRAGMA user_version = 1");
+    database.close();
+    store = Store.open(directory, "alice");
+    expect(texts(store.search("fox", 10))).toEqual(["hello fox"]);
+    expect(store.people("bob")).toMatchObject([{ name: "bob", seen: 5, verified: 0, ignored: 0 }]);
+  });
+});
+
+describe("what else is kept", () => {
+  test("people, by key: the last name, and whether they are verified or ignored", () => {
+    const [one, two] = [newSecrets().signing, newSecrets().signing];
+    const met = (publicKey: Uint8Array, shown: string, seen: number) =>
+      store.remember({ room: ROOM, name: shown.toLowerCase(), shown, publicKey, addresses: [], seen });
+    met(one, "Bob", 1);
+    met(two, "Bob", 2);
+    met(one, "Bert", 3);
+    store.mark(one, "ignored", 4);
+    store.mark(two, "verified", 5);
+    store.close();
+    store = Store.open(directory, "alice");
+    expect(store.people("bob").map(({ publicKey }) => Buffer.from(publicKey).equals(two))).toEqual([true]);
+    expect(store.people()).toMatchObject([
+      { name: "Bert", form: "bert", seen: 3, ignored: 4, verified: 0 },
+      { name: "Bob", seen: 2, ignored: 0, verified: 5 },
+    ]);
+    store.mark(one, "ignored", 0);
+    expect(store.people()).toMatchObject([{ name: "Bob" }]);
+  });
+
+  test("settings, and the lines that were typed, the last 500", () => {
+    store.set("bell", "all");
+    for (let line = 0; line < 510; line++) store.addLine(`line ${line}`);
+    store.close();
+    store = Store.open(directory, "alice");
+    expect([store.setting("bell"), store.setting("other")]).toEqual(["all", undefined]);
+    const lines = store.lines();
+    expect([lines.length, lines[0], lines.at(-1)]).toEqual([500, "line 10", "line 509"]);
+  });
+
+  test("nothing of all that in a volatile store", () => {
+    const volatile = Store.volatile();
+    volatile.addLine("x");
+    volatile.set("bell", "all");
+    expect([volatile.lines(), volatile.setting("bell"), volatile.people(), volatile.search("x", 1)]).toEqual([
+      [],
+      undefined,
+      [],
+      [],
+    ]);
+    expect(volatile.trouble).toBe("nothing is kept in this run");
+  });
+});
