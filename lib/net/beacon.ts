@@ -367,7 +367,8 @@ export class Ears {
   ) {
     this.trouble = trouble;
     this.sockets = { udp4, udp6 };
-    for (const socket of [udp4, udp6])
+    for (const socket of [udp4, udp6]) {
+      enlarge(socket);
       socket?.on("message", (bytes, { address, port }) => {
         const source = plainHost(address);
         if (!isNear(this.places, source)) return;
@@ -375,6 +376,7 @@ export class Ears {
           socket.send(answer, port, address, () => {});
         });
       });
+    }
     this.refresh();
     this.timer = setInterval(() => this.refresh(), LIMITS.refreshMs);
     this.timer.unref();
@@ -448,8 +450,7 @@ class Mouths {
         socket.setMulticastTTL(1);
         if (family === "udp4") socket.setBroadcast(true);
       });
-      // Not more than the system allows, and not needed where few answer.
-      attempt({ ...mouth }, socket => socket.setRecvBufferSize(LIMITS.receiveBufferBytes));
+      enlarge(mouth.socket);
     }
   }
 
@@ -542,6 +543,14 @@ async function bound(type: "udp4" | "udp6", address: string, port: number): Prom
 
 function socketOf(socket: Socket | string): Socket | undefined {
   return typeof socket === "string" ? undefined : socket;
+}
+
+function enlarge(socket: Socket | undefined): void {
+  try {
+    socket?.setRecvBufferSize(LIMITS.receiveBufferBytes);
+  } catch {
+    // As large as the system has it: enough where few speak.
+  }
 }
 
 function attempt(mouth: Mouth, run: (socket: Socket) => void): void {
