@@ -81,6 +81,12 @@ async function main(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.once(signal, async () => {
+    await endAll();
+    process.exit(1);
+  });
+
 try {
   process.exitCode = await main(Bun.argv.slice(2));
 } catch (error) {

@@ -57,7 +57,11 @@ export type RoomQuestions = {
   /** The same, once so many of them have come. */
   readonly stamped: { readonly ask: { readonly texts: number }; readonly answer: readonly number[] };
   /** A text there and an answer back, ms, one after the other. */
-  readonly echo: { readonly ask: { readonly count: number }; readonly answer: readonly number[] };
+  readonly echo: {
+    /** Ends after so many, or so much time. */
+    readonly ask: { readonly count: number; readonly forMs: number };
+    readonly answer: readonly number[];
+  };
   readonly close: { readonly ask: undefined; readonly answer: undefined };
 };
 
@@ -174,9 +178,10 @@ function serve(openRoom: OpenRoom): void {
       awaited = undefined;
       return takeDelays();
     },
-    echo: async ({ count }) => {
+    echo: async ({ count, forMs }) => {
       const roundTrips: number[] = [];
-      for (let i = 0; i < count; i += 1) {
+      const end = performance.now() + forMs;
+      for (let i = 0; i < count && performance.now() < end; i += 1) {
         const reply = Promise.withResolvers<void>();
         replied = reply.resolve;
         const start = performance.now();

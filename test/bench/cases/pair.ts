@@ -26,6 +26,8 @@ const LINES = 200_000;
 const WARM_UP_LINES = 60_000;
 const ROUND_TRIPS = 1_000;
 const WARM_UP_ROUND_TRIPS = 300;
+/** Some servers take 40 ms for each (Nagle's algorithm). */
+const ECHO_MAX_MS = 2_000;
 const PACED_TEXTS = 200;
 const PACED_PER_SECOND = 100;
 const SINGLE_POSTS = 10_000;
@@ -48,8 +50,8 @@ async function speed(contender: Contender): Promise<Sample> {
 async function delay(contender: Contender): Promise<Sample> {
   return inRoom(contender, 2, async cast => {
     const speaker = firstOf(cast);
-    await speaker.ask("echo", { count: WARM_UP_ROUND_TRIPS });
-    const trip = percentiles(await speaker.ask("echo", { count: ROUND_TRIPS }));
+    await speaker.ask("echo", { count: WARM_UP_ROUND_TRIPS, forMs: ECHO_MAX_MS / 2 });
+    const trip = percentiles(await speaker.ask("echo", { count: ROUND_TRIPS, forMs: ECHO_MAX_MS }));
     const [heard = []] = await paced(cast, [speaker], { texts: PACED_TEXTS, perSecond: PACED_PER_SECOND });
     const oneWay = percentiles(heard);
     return { tripP50: trip.p50, tripP99: trip.p99, ...oneWay };
