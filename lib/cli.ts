@@ -69,7 +69,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 /** Everything but chatting. */
 async function besides(command: Exclude<Command, { type: "help" | "version" | "chat" }>): Promise<number> {
-  const { completions, doctor, list, send } = await import("./subcommands.ts");
+  const { completions, doctor, history, list, send } = await import("./subcommands.ts");
   try {
     switch (command.type) {
       case "list":
@@ -80,9 +80,12 @@ async function besides(command: Exclude<Command, { type: "help" | "version" | "c
         return await completions(command.shell);
       case "send":
         return await send(await settingsOf(command.options, command.options.name), command.text, complain);
-      case "history":
-        complain("history is not in this version yet");
+      case "history": {
+        const directory = command.options.data ?? dataDirectory(Bun.env);
+        if (directory !== undefined) return await history(command.options, directory, command);
+        complain("there is no history: $HOME is not set, see --data");
         return EXIT.failed;
+      }
       default:
         return unreachable(command);
     }
@@ -214,7 +217,8 @@ async function openNear(options: Options, start: Start): Promise<Opened | undefi
 /** Leaves when the user has, when stdin has ended, or when nobody reads stdout any more. */
 async function run(start: Opened, mode: Mode, options: Options): Promise<number> {
   const opened = start.chat;
-  const settings = { stay: options.stay, ...(options.time !== undefined && { time: options.time }) };
+  const doctor = () => diagnosisOf(start, options);
+  const settings = { stay: options.stay, doctor, ...(options.time !== undefined && { time: options.time }) };
   tellWords(start, mode);
   try {
     if (mode === "terminal" || options.discovery.explicit) void show(start, options);
@@ -241,6 +245,12 @@ async function show(
   const [{ settingOf, showRoom }, { roomTag }] = await Promise.all([import("./discovery.ts"), import("./key.ts")]);
   const tag = settings.roomKey && roomTag(settings.roomKey);
   await showRoom(opened, settingOf(discovery, host), { host, tag, opened: entrances.length === 0, seen });
+}
+
+/** For `/doctor`. */
+async function diagnosisOf({ chat: opened, settings }: Opened, { discovery, host }: Options): Promise<string[]> {
+  const { diagnose, settingOf } = await import("./discovery.ts");
+  return diagnose(settingOf(discovery, host), host, opened, settings.roomKey !== undefined);
 }
 
 /** Words that were made for this room are of use only when they are said to others. */

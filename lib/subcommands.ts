@@ -1,14 +1,22 @@
 /**
- * What the program does besides chatting: `list`, `doctor`, `send`, `completions`. Each prints what was asked for on
+ * What the program does besides chatting: `list`, `doctor`, `send`, `history`, `completions`. Each prints what was asked for on
  * stdout and resolves with the exit status; loaded only when asked for.
  */
 import { Chat, type ChatOptions } from "./chat.ts";
 import { completionsFor } from "./completions.ts";
 import { diagnose, findRooms, joinLine, labelOf, settingOf } from "./discovery.ts";
+import { readHistory } from "./history.ts";
 import type { Discovery, Options, Shell } from "./options.ts";
+import type { KeptText } from "./store/archive.ts";
+import { cleanLine, cleanText } from "./ui/clean.ts";
 
 const DONE = 0;
 const FAILED = 1;
+
+const SINK_BYTES = 64 * 1024;
+const TEXTS_AT_ONCE = 512;
+/** What a terminal might act upon though JSON need not escape it. */
+const UNSAFE = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
 /** Says one line on stderr. */
 type Complain = (message: string) => void;
@@ -55,6 +63,55 @@ export async function send(settings: ChatOptions, text: string, complain: Compla
   if (chat.handedOver > 0) return DONE;
   complain("nobody has confirmed to have the text");
   return FAILED;
+}
+
+/** What was said, the oldest first, a text a line; in JSON one object a line. */
+export async function history(
+  { name, mode, time }: Options & { readonly name: string },
+  directory: string,
+  range: { readonly since: number | undefined; readonly limit: number | undefined },
+): Promise<number> {
+  const write = mode === "json" ? jsonLine : (kept: KeptText) => plainLine(kept, time ?? "24");
+  const kept = readHistory(directory, name, range);
+  const sink = Bun.stdout.writer({ highWaterMark: SINK_BYTES });
+  try {
+    for (let at = 0; at < kept.length; at += TEXTS_AT_ONCE) {
+      const lines = kept.slice(at, at + TEXTS_AT_ONCE).map(write);
+      await sink.write(lines.join(""));
+      // What a slow reader has not taken yet must not pile up here.
+      await sink.flush();
+    }
+    await sink.end();
+  } catch (error) {
+    // Who has seen enough closes the pipe.
+    if (!(error instanceof Error && "code" in error && error.code === "EPIPE")) throw error;
+  }
+  return DONE;
+}
+
+function jsonLine({ id, kind, author, name, to, text, at }: KeptText): string {
+  const event = kind === "direct" ? "direct" : "message";
+  const more = { ...(to !== undefined && { to: to.name }), ...(kind === "action" && { action: true }) };
+  const line = JSON.stringify({ event, id, name, member: author, text, at, history: true, ...more });
+  return `${line.replace(UNSAFE, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`;
+}
+
+function plainLine({ kind, name, to, text, at }: KeptText, time: "12" | "24" | "off"): string {
+  const who = cleanLine(name);
+  const head = kind === "action" ? `* ${who}` : to === undefined ? `${who}:` : `${who} -> ${cleanLine(to.name)}:`;
+  const [first = "", ...more] = cleanText(text).split("\n");
+  return [`${stamp(at, time)}${head} ${first}`, ...more.map(line => `    ${line}`), ""].join("\n");
+}
+
+/** In the user's zone, and in a form that sorts. */
+function stamp(at: number, time: "12" | "24" | "off"): string {
+  if (time === "off") return "";
+  const date = new Date(at);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  const [hours, minutes] = [date.getHours(), two(date.getMinutes())];
+  if (time === "24") return `${day} ${two(hours)}:${minutes} `;
+  return `${day} ${two(hours % 12 || 12)}:${minutes} ${hours < 12 ? "am" : "pm"} `;
 }
 
 export async function completions(shell: Shell): Promise<number> {
