@@ -37,10 +37,13 @@ export const limits = {
   meshLinksLow: 6,
   meshLinksTarget: 8,
   meshLinksHigh: 12,
+  /** Where a full mesh has outgrown its limit by a quarter, it thins out, one link a node at a time. */
+  thinOutMembers: 40,
+  thinOutIntervalMs: 500,
   /** Links a node accepts before it refuses politely with other addresses. */
   linksMax: 48,
   /** Connections that have not shown who they are. */
-  handshakesMax: 256,
+  handshakesMax: 1_024,
   /** The same from one address, so that one machine cannot fill all of them. */
   handshakesPerAddressMax: 32,
   /** A connection that says nothing at all. */
@@ -82,14 +85,20 @@ export const limits = {
   refuteIntervalMs: 1_000,
 
   // Spreading.
-  /** Heads that changed are told to lazy links so often. */
+  /** Heads that changed are told to lazy links so often, … */
   haveIntervalMs: 1_000,
+  /** … to so many of them, drawn anew each time, … */
+  haveFanOut: 3,
+  /** … and in so many rounds. In a full mesh of 25 a node misses all four with a chance of 5 in a million. */
+  haveRounds: 4,
   /** One random neighbour is compared with in full so often. */
   compareIntervalMs: 20_000,
   /** A peer gets so many answers to `compare` in a row … */
   comparesBurst: 8,
   /** … and one more each time this has passed. */
   compareAgainMs: 2_000,
+  /** Neighbours asked at once when a stream has lost its feed. */
+  adoptFanOut: 4,
   /** A hole is asked for after this many round trips of the link that told of it … */
   graftDelayRoundTrips: 2,
   /** … but not sooner, since timers are no finer. */
@@ -136,6 +145,7 @@ export const limits = {
 
 assert(limits.frameMaxBytes > limits.bodyMaxBytes + 29 + 64, "a full post fits a frame");
 assert(limits.meshLinksLow <= limits.meshLinksTarget && limits.meshLinksTarget <= limits.meshLinksHigh, "mesh marks");
+assert(limits.thinOutMembers > limits.fullMeshLinksMax, "a room at the limit does not swing to and fro");
 assert(limits.fullMeshLinksMax < limits.linksMax, "a full mesh leaves room for newcomers");
 assert(limits.digestEntriesMax * 24 + 5 <= limits.frameMaxBytes, "a digest fits a frame");
 assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");

@@ -42,6 +42,8 @@ export interface Context {
   wall: number;
   /** Our own session's stream. */
   readonly self: Stream;
+  /** Whether the room is small enough for everybody to be linked to everybody. */
+  readonly isFullMesh: boolean;
   emit(effect: Effect): void;
   tell(news: News): void;
   /** Signs and spreads a post of our own. */

@@ -27,12 +27,15 @@ export class Mesh {
   private nextDial: LinkId = 2;
   private armedAt = Number.POSITIVE_INFINITY;
   private nextProbeAt = 0;
+  private thinOutAt = 0;
   /** How dialling the address by which we came went; for when nobody else is known any more. */
   private readonly entry: Reach = { ...newReach(), notBefore: Number.POSITIVE_INFINITY };
 
   constructor(
     private readonly context: Context,
     private readonly members: Members,
+    /** Ends a link that is one too many. */
+    private readonly dismiss: (peer: Peer) => void,
   ) {}
 
   /** Whether a dialler who has proved its key may come in; undefined for yes. */
@@ -51,8 +54,11 @@ export class Mesh {
         "name_taken",
         freeName(peer.name, name => members.holder(name) !== undefined),
       );
-    if (this.context.peers.size >= limits.linksMax && !this.context.linked.has(peer.member)) return refuse("full");
-    return undefined;
+    const { peers, linked, isFullMesh } = this.context;
+    // Newcomers, and whoever comes from the other side of a split, are let in even where there are links enough.
+    const isKnown = members.get(peer.member)?.present === true;
+    const linksMax = isKnown && !isFullMesh ? limits.meshLinksHigh : limits.linksMax;
+    return peers.size >= linksMax && !linked.has(peer.member) ? refuse("full") : undefined;
   }
 
   /** A dial has come up, whatever becomes of the link. */
@@ -80,8 +86,10 @@ export class Mesh {
     const reach = this.members.get(peer.info.member)?.reach;
     if (reach !== undefined) {
       reach.seenFrom = peer.info.host;
+      // Whoever let us go has links enough.
+      if (peer.dismissed) this.waitFor(reach, jitter(this.context, limits.dialBackoffMaxMs));
       // Once at once: most often it is the connection that failed, not the member.
-      this.waitFor(reach, this.context.config.random() * limits.dialBackoffMinMs);
+      else this.waitFor(reach, this.context.config.random() * limits.dialBackoffMinMs);
     }
     if (this.context.peers.size === 0) this.waitFor(this.entry, limits.dialBackoffMinMs);
   }
@@ -111,7 +119,20 @@ export class Mesh {
         missing -= 1;
       }
     }
-    this.arm(Math.min(soonest, this.probe(waiting), this.enterAgain()));
+    this.arm(Math.min(soonest, this.probe(waiting), this.enterAgain(), this.thinOut()));
+  }
+
+  /** The room has outgrown a full mesh: lets one link go, and returns when to do so again. */
+  private thinOut(): number {
+    const { peers, now } = this.context;
+    const isTooMany = this.members.presentCount - 1 > limits.thinOutMembers && peers.size > limits.meshLinksHigh;
+    if (!isTooMany) return Number.POSITIVE_INFINITY;
+    if (this.thinOutAt <= now) {
+      this.thinOutAt = now + jitter(this.context, limits.thinOutIntervalMs);
+      const peer = [...peers.values()][randomBelow(this.context, peers.size)];
+      if (peer !== undefined) this.dismiss(peer);
+    }
+    return this.thinOutAt;
   }
 
   /**
@@ -149,9 +170,9 @@ export class Mesh {
   }
 
   private linksWanted(): number {
-    const others = this.members.presentCount - 1;
-    if (others <= limits.fullMeshLinksMax) return others;
-    return this.context.peers.size < limits.meshLinksLow ? limits.meshLinksTarget : this.context.peers.size;
+    if (this.context.isFullMesh) return this.members.presentCount - 1;
+    const { size } = this.context.peers;
+    return size < limits.meshLinksLow ? limits.meshLinksTarget : size;
   }
 
   private isDialable(member: Member): boolean {

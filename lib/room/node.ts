@@ -54,13 +54,16 @@ export class RoomNode {
         assert(node.self !== undefined, "a node is started first");
         return node.self;
       },
+      get isFullMesh() {
+        return node.members.presentCount - 1 <= limits.fullMeshLinksMax;
+      },
       emit: effect => this.effects.push(effect),
       tell: news => this.tell(news),
       publish: (kind, body) => this.publish(kind, body),
       drop: (peer, fault) => this.drop(peer, fault),
     };
     this.members = new Members(this.context, member => this.mesh.onRoster(member));
-    this.mesh = new Mesh(this.context, this.members);
+    this.mesh = new Mesh(this.context, this.members, peer => this.dismiss(peer));
     this.spread = new Spread(this.context, (stream, post) => this.onAccepted(stream, post));
     this.sync = new Sync(this.context, this.members);
   }
@@ -263,8 +266,14 @@ export class RoomNode {
     if (peer === undefined) return;
     this.forget(peer);
     this.mesh.onDown(peer);
-    this.members.onDown(peer);
+    if (!peer.dismissed) this.members.onDown(peer);
     this.noticeIsolation();
+  }
+
+  private dismiss(peer: Peer): void {
+    peer.dismissed = true;
+    this.close(peer.link, "full");
+    this.onDown(peer.link);
   }
 
   /** Takes a peer out of all state; the link itself is closed by who calls. */
@@ -335,9 +344,11 @@ export class RoomNode {
   }
 
   private onBye(peer: Peer, reason: ByeReason): void {
-    if (reason !== "leaving") return;
-    peer.leaving = true;
-    this.answerBye(peer);
+    if (reason === "fault") return;
+    if (reason === "leaving") {
+      peer.leaving = true;
+      this.answerBye(peer);
+    } else peer.dismissed = true;
   }
 
   /** A leaver waits until we have all it said, its `remove` among it. */

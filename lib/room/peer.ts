@@ -26,22 +26,20 @@ export class Peer {
   creditBytes: number = limits.linkCreditBytes;
   /** What it gets as the link takes it, stream by stream in turns. */
   readonly cursors = new Map<Stream, Cursor>();
-  /** Streams whose new head it has not been told. */
-  readonly dirty = new Set<Stream>();
   /** Collected during one event, sent as one message each. */
   wants: WantEntry[] = [];
   prunes: StreamKey[] = [];
   readonly claims = new Claims();
   /** It has said goodbye and waits until we have all it said. */
   leaving = false;
+  /** It has let this link go, as a duplicate or one too many: no sign that it is lost. */
+  dismissed = false;
   /** We have said goodbye on this link. */
   byeSent = false;
   /** It was sent a `compare` and has not answered yet. */
   compared = false;
   private comparesLeft: number = limits.comparesBurst;
   private comparesAt: number;
-  /** It was sent our whole list since it came up. */
-  listSent = false;
 
   constructor(
     readonly link: LinkId,

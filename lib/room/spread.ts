@@ -9,13 +9,15 @@ import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type 
 import { memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { type Context, jitter, randomBelow } from "./context.ts";
+import { type Context, jitter, randomBelow, shuffled } from "./context.ts";
 import { entryOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
 
 export class Spread {
   private haveArmed = false;
+  /** Streams with a new head, and in how many more rounds it is told. */
+  private readonly news = new Map<Stream, number>();
   /** Peers with wants or prunes to send at the end of this event. */
   private readonly requesting = new Set<Peer>();
   /** Streams nobody has opened for us yet, and until when we wait for whom we asked. */
@@ -33,8 +35,18 @@ export class Spread {
     const { self } = this.context;
     self.tree.eager.add(peer);
     if (self.head >= 0) this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(self)] }));
+    this.preferDirect(peer);
     // One of the two asks: its list shows the other what both lack.
     if (peer.dialled) this.compare(peer);
+  }
+
+  /** The author itself feeds us from now on; whoever did so far need not. */
+  private preferDirect(peer: Peer): void {
+    const stream = this.context.log.get(peer.info.member, peer.info.session);
+    if (stream === undefined) return;
+    const { parent } = stream.tree;
+    stream.tree.onGraft(peer);
+    if (parent !== undefined && parent !== peer) this.prune(parent, stream);
   }
 
   onDown(peer: Peer): void {
@@ -118,10 +130,18 @@ export class Spread {
   private spread(peer: Peer, stream: Stream, post: Post): void {
     const { clock, wall } = this.context;
     clock.observe(post.clock, wall);
-    stream.tree.onFirst(peer);
+    const mayImprove = stream.tree.onFirst(peer) && peer.info.member !== stream.author;
     this.context.emit({ type: "persist", post });
     this.push(stream, post, peer);
+    if (mayImprove) this.tryAnotherFeed(stream, peer);
     this.onAccepted(stream, post);
+  }
+
+  /** The first copy shows the shortest way; so now and then a second one is asked for, at random. */
+  private tryAnotherFeed(stream: Stream, parent: Peer): void {
+    const others = [...this.context.peers.values()].filter(peer => peer !== parent && !stream.tree.eager.has(peer));
+    const other = others[randomBelow(this.context, others.length)];
+    if (other !== undefined) this.tryFeed(other, stream);
   }
 
   /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
@@ -150,9 +170,13 @@ export class Spread {
       return this.context.tell({ type: "equivocated", member: stream.author });
     }
     const pruned = stream.tree.onDuplicate(peer, stream.author);
-    if (pruned === undefined) return;
-    pruned.prunes.push({ author: stream.author, session: stream.session });
-    this.requesting.add(pruned);
+    if (pruned !== undefined) this.prune(pruned, stream);
+  }
+
+  private prune(peer: Peer, stream: Stream): void {
+    stream.tree.onPruned(peer);
+    peer.prunes.push({ author: stream.author, session: stream.session });
+    this.requesting.add(peer);
   }
 
   /** Nobody has what lies before this post any more: the stream goes on from here. */
@@ -169,8 +193,10 @@ export class Spread {
   }
 
   private push(stream: Stream, post: Post, from: Peer | undefined): void {
-    const { peers } = this.context;
+    const { peers, isFullMesh } = this.context;
     const { eager } = stream.tree;
+    // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
+    if (post.seq > 0 && stream.tree.prove() && !isFullMesh) for (const peer of peers.values()) eager.add(peer);
     let frame: Uint8Array | undefined;
     const links: number[] = [];
     for (const peer of eager) {
@@ -185,14 +211,12 @@ export class Spread {
       links.push(peer.link);
     }
     if (frame !== undefined) this.context.emit({ type: "send", links, frame });
-    for (const peer of peers.values()) {
-      if (peer === from || peer.info.member === stream.author || peer.claims.head(stream) >= post.seq) continue;
-      if (!eager.has(peer)) this.announce(peer, stream);
-    }
+    if (peers.size > links.length) this.announce(stream);
   }
 
-  private announce(peer: Peer, stream: Stream): void {
-    peer.dirty.add(stream);
+  /** Those who do not get the stream from us shall hear of its head. */
+  private announce(stream: Stream): void {
+    this.news.set(stream, limits.haveRounds);
     if (this.haveArmed) return;
     this.haveArmed = true;
     this.context.timers.arm({ type: "have" }, this.context.now + jitter(this.context, limits.haveIntervalMs));
@@ -200,14 +224,24 @@ export class Spread {
 
   // Digests.
 
+  /**
+   * Tells a few random neighbours, several times over, instead of everybody once: each hears of a head from several
+   * sides all the same, and the cost is that of a few links however many there are.
+   */
   onHaveTimer(): void {
     this.haveArmed = false;
-    for (const peer of this.context.peers.values()) {
-      if (peer.dirty.size === 0) continue;
-      const entries = [...peer.dirty].filter(stream => peer.claims.head(stream) < stream.head).map(entryOf);
-      peer.dirty.clear();
-      this.sendEntries(peer, entries, "news");
+    for (const peer of shuffled(this.context, [...this.context.peers.values()]).slice(0, limits.haveFanOut)) {
+      const isNews = (stream: Stream) =>
+        peer.info.member !== stream.author && !stream.tree.eager.has(peer) && peer.claims.head(stream) < stream.head;
+      this.sendEntries(peer, [...this.news.keys()].filter(isNews).map(entryOf), "news");
     }
+    for (const [stream, rounds] of this.news) {
+      if (rounds === 1) this.news.delete(stream);
+      else this.news.set(stream, rounds - 1);
+    }
+    if (this.news.size === 0) return;
+    this.haveArmed = true;
+    this.context.timers.arm({ type: "have" }, this.context.now + jitter(this.context, limits.haveIntervalMs));
   }
 
   /** Compares all with one random neighbour, so that whatever went wrong before ends here. */
@@ -325,16 +359,27 @@ export class Spread {
     this.armGraft(stream, this.graftDelay(giver) + limits.haveIntervalMs);
   }
 
-  /** The stream has lost its feed: ask a neighbour that does not get it from us to feed us from now on. */
+  /**
+   * The stream has lost its feed: ask some neighbours that do not get it from us. One of them may be fed by us in a
+   * roundabout way; several hardly are, and whoever brings the next post first stays.
+   */
   private adopt(stream: Stream): void {
-    const peers = [...this.context.peers.values()].filter(peer => peer.info.member !== stream.author);
-    const giver = nearest(peers.filter(peer => !stream.tree.eager.has(peer))) ?? nearest(peers);
+    const peers = shuffled(this.context, [...this.context.peers.values()]);
+    const strangers = peers.filter(peer => !stream.tree.eager.has(peer));
+    const [giver, ...others] = (strangers.length > 0 ? strangers : peers).slice(0, limits.adoptFanOut);
     if (giver !== undefined) this.graft(giver, stream);
+    for (const other of others) this.tryFeed(other, stream);
   }
 
   private graft(giver: Peer, stream: Stream): void {
     stream.tree.onGraft(giver);
     this.want(giver, { author: stream.author, session: stream.session, from: stream.head + 1, to: OPEN_END });
+  }
+
+  /** Has `peer` feed us beside the parent: with the next post one of the two is pruned. */
+  private tryFeed(peer: Peer, stream: Stream): void {
+    stream.tree.onTrial(peer);
+    this.want(peer, { author: stream.author, session: stream.session, from: stream.head + 1, to: OPEN_END });
   }
 
   private want(peer: Peer, entry: WantEntry): void {

@@ -8,23 +8,41 @@
 import type { MemberId } from "../codec/post.ts";
 import type { Peer } from "./peer.ts";
 
+const PRUNE_AGAIN_COPIES = 8;
+const TRIAL_POSTS_MIN = 64;
+
 export class Tree {
   /** They get every new post from us at once. */
   readonly eager = new Set<Peer>();
-  /** We have asked them not to send this stream. */
-  readonly pruned = new Set<Peer>();
+  /** We have asked them not to send this stream, and so many copies came all the same. */
+  private readonly pruned = new Map<Peer, number>();
   /** Who gave us the newest post first. */
   parent: Peer | undefined;
+
+  /** Posts received since the feed was last in doubt. */
+  private received = 0;
+  private isProven = false;
 
   /** A tree for a new author that enters where `like` does: the mesh below is the same, so its tree is too. */
   startLike(like: Tree, except: Peer): void {
     for (const peer of like.eager) if (peer !== except) this.eager.add(peer);
-    for (const peer of like.pruned) if (peer !== except) this.pruned.add(peer);
   }
 
-  /** A new post came from `peer` first. */
-  onFirst(peer: Peer): void {
+  /**
+   * A new post came from `peer` first. Returns whether it is time to try another feed beside it: after 64, 128, 256 …
+   * posts, so that a tree follows the network and costs next to nothing.
+   */
+  onFirst(peer: Peer): boolean {
     this.parent = peer;
+    this.received += 1;
+    return this.received >= TRIAL_POSTS_MIN && (this.received & (this.received - 1)) === 0;
+  }
+
+  /** True the first time: no post has shown yet which ways are short. */
+  prove(): boolean {
+    const isFirst = !this.isProven;
+    this.isProven = true;
+    return isFirst;
   }
 
   /**
@@ -35,18 +53,30 @@ export class Tree {
     const { parent } = this;
     if (parent === undefined || parent === peer) return undefined;
     // The parent was pruned while its posts were still under way: it will fall silent, so `peer` must go on.
-    const keepPeer = this.pruned.has(parent) || (peer.info.member === author && parent.info.member !== author);
-    const drop = keepPeer ? parent : peer;
-    if (keepPeer) this.onGraft(peer);
-    if (this.pruned.has(drop)) return undefined;
-    this.pruned.add(drop);
-    return drop;
+    const keepsPeer = this.pruned.has(parent) || (peer.info.member === author && parent.info.member !== author);
+    if (keepsPeer) this.onGraft(peer);
+    const drop = keepsPeer ? parent : peer;
+    const copies = this.pruned.get(drop) ?? 0;
+    this.pruned.set(drop, copies + 1);
+    // A few may have been under way; if they do not end, the prune was lost on a peer that changed its mind.
+    return copies % PRUNE_AGAIN_COPIES === 0 ? drop : undefined;
+  }
+
+  /** We have asked `peer` not to send this stream. */
+  onPruned(peer: Peer): void {
+    if (!this.pruned.has(peer)) this.pruned.set(peer, 1);
   }
 
   /** We ask `peer` to feed us this stream. */
   onGraft(peer: Peer): void {
     this.pruned.delete(peer);
     this.parent = peer;
+    this.received = 0;
+  }
+
+  /** We ask `peer` to feed us beside the parent: whoever of the two is first with the next post stays. */
+  onTrial(peer: Peer): void {
+    this.pruned.delete(peer);
   }
 
   /** The link is gone. Returns whether the stream has lost its feed. */

@@ -27,6 +27,8 @@ export interface Scenario {
   readonly faults: readonly FaultKind[];
   /** Part of the members who cannot be dialled. */
   readonly undialable: number;
+  /** Quiet time after the last join, ms. */
+  readonly settle: number;
 }
 
 export const FAULT_KINDS = [
@@ -57,6 +59,7 @@ export const DEFAULTS: Scenario = {
   faultRate: 0,
   faults: FAULT_KINDS,
   undialable: 0,
+  settle: 5_000,
 };
 
 export interface Report {
@@ -81,7 +84,6 @@ export interface Report {
 
 /** How long a room may take to agree once all is well again, ms of its own time. */
 const CONVERGENCE_LIMIT_MS = 120_000;
-const SETTLE_MS = 5_000;
 
 interface Said {
   readonly at: number;
@@ -142,7 +144,7 @@ export class Run {
       this.founders.push(node);
       world.runFor(scenario.joinEvery);
     }
-    world.runFor(SETTLE_MS);
+    world.runFor(scenario.settle);
   }
 
   private alive(): SimNode[] {

@@ -6,7 +6,7 @@
  * FoundationDB's simulation are the models). Links are FIFO with latency and bandwidth; a cut holds bytes back as TCP
  * would, and the ends find out by silence.
  */
-import { decode, type LinkId, type Message, type PeerInfo } from "../../lib/codec/message.ts";
+import { type ByeReason, decode, encode, type LinkId, type Message, type PeerInfo } from "../../lib/codec/message.ts";
 import { type MemberId, memberIdOf, type Post } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import type { Effect, News, RoomEvent } from "../../lib/room/event.ts";
@@ -247,10 +247,11 @@ export class World {
     to.handle({ type: "message", link: id, message });
   }
 
-  /** One end closes: the other learns of it behind what was sent. */
-  close(from: SimNode, id: LinkId): void {
+  /** One end closes: the other learns of it behind what was sent, and why if it is told. */
+  close(from: SimNode, id: LinkId, reason?: ByeReason): void {
     const link = from.links.get(id);
     if (link === undefined) return;
+    if (reason !== undefined) this.send(from, id, encode({ type: "bye", reason }));
     from.links.delete(id);
     const side = link.ends[0] === from && link.ids[0] === id ? 0 : 1;
     this.reset(link, side);
@@ -422,7 +423,7 @@ export class SimNode {
         return;
       }
       case "close":
-        return world.close(this, effect.link);
+        return world.close(this, effect.link, effect.reason);
       case "dial":
         return world.dial(this, effect.link, effect.addresses[0]?.host ?? "");
       case "persist":
