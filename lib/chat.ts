@@ -14,7 +14,7 @@
 import type { LinkId, PeerInfo } from "./codec/message.ts";
 import { NO_ROOM, type RefusalInfo } from "./codec/message.ts";
 import { type Address, decodeTexts, type Post, PostKind, ROOM_BYTES, type RoomId, textIdOf } from "./codec/post.ts";
-import { ChatError, unreachable } from "./errors.ts";
+import { ChatError, type PeerFault, unreachable } from "./errors.ts";
 import { type Identity, identityOf, verifySignature } from "./identity.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
@@ -68,6 +68,9 @@ export class Chat implements ChatControl {
   private timerAt = Number.POSITIVE_INFINITY;
   private waiting: PromiseWithResolvers<void> | undefined;
   private leaving: Promise<void> | undefined;
+  private rejectedCount = 0;
+  private rejectedToldAt = Number.NEGATIVE_INFINITY;
+  private rejectedTimer: ReturnType<typeof setTimeout> | undefined;
   private confirmed = 0;
   private readonly leftRoom = Promise.withResolvers<void>();
   private readonly finished = Promise.withResolvers<void>();
@@ -110,6 +113,8 @@ export class Chat implements ChatControl {
       room: () => this.room,
       ...(options.roomKey !== undefined && { roomKey: options.roomKey }),
       handlers: this.handlers(),
+      // The link it came from is closed already; the room goes on.
+      onBug: error => this.warn(`an error of p2pchat's own: ${error instanceof Error ? error.message : String(error)}`),
     });
   }
 
@@ -241,6 +246,7 @@ export class Chat implements ChatControl {
 
   private async shutDown(): Promise<void> {
     clearTimeout(this.timer);
+    clearTimeout(this.rejectedTimer);
     this.waiting?.resolve();
     await this.transport.stop();
     this.endTurn();
@@ -265,7 +271,24 @@ export class Chat implements ChatControl {
       drained: link => this.dispatch({ type: "drained", link }),
       down: link => this.dispatch({ type: "down", link }),
       dialFailed: (link, failure) => this.onDialFailed(link, failure),
+      rejected: (_host, fault) => this.onRejected(fault.fault),
     };
+  }
+
+  /** People are told how many tried wrong words: soon after the first, then as seldom as makes it no nuisance. */
+  private onRejected(fault: PeerFault): void {
+    if (fault !== "wrong_key" || this.transport.isOpen) return;
+    this.rejectedCount += 1;
+    this.rejectedTimer ??= setTimeout(
+      () => {
+        const [count, attempts] = [this.rejectedCount, this.rejectedCount === 1 ? "attempt" : "attempts"];
+        this.rejectedCount = 0;
+        this.rejectedTimer = undefined;
+        this.rejectedToldAt = performance.now();
+        this.warn(`${count} ${attempts} to enter with wrong words, refused`);
+      },
+      Math.max(limits.rejectedSoonMs, this.rejectedToldAt + limits.rejectedAgainMs - performance.now()),
+    );
   }
 
   private onKnock(link: LinkId, peer: PeerInfo): void {

@@ -50,6 +50,14 @@ export const limits = {
   firstByteTimeoutMs: 4_000,
   /** TLS and hello and welcome together. "Nobody there" must be said within 10 s. */
   handshakeTimeoutMs: 8_000,
+  /** How many tried wrong words is told so long after the first, … */
+  rejectedSoonMs: 1_000,
+  /** … and then at most so often. */
+  rejectedAgainMs: 60_000,
+  /** After our goodbye the peer has so long to close its end too. */
+  followTimeoutMs: 2_000,
+  /** However steadily a slow peer reads, leaving takes no longer. */
+  flushTimeoutMs: 30_000,
   /** One address of a peer; the next is tried after that. */
   connectTimeoutMs: 4_000,
   /** What waits for a slow reader, in bytes, before the core stops pushing to it. */

@@ -20,13 +20,11 @@ export interface Deadlines {
   readonly handshakeTimeoutMs: number;
   readonly linkStuckTimeoutMs: number;
   readonly leaveTimeoutMs: number;
-  /** After our goodbye the peer has so long to close its end too. */
   readonly followTimeoutMs: number;
-  /** However steadily a slow peer reads, leaving takes no longer. */
   readonly flushTimeoutMs: number;
 }
 
-export const DEADLINES: Deadlines = { ...limits, followTimeoutMs: 2_000, flushTimeoutMs: 30_000 };
+export const DEADLINES: Deadlines = limits;
 
 /** Why a link is no more. */
 export type LinkEnd =

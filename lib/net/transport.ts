@@ -114,6 +114,11 @@ export class Transport {
     return { port: this.listener.port };
   }
 
+  /** Whoever comes may enter: the room is not private. */
+  get isOpen(): boolean {
+    return this.config.roomKey === undefined;
+  }
+
   /** Tries the addresses in order. Ends in `up` or `dialFailed`, within `handshakeTimeoutMs`. */
   dial(id: LinkId, addresses: readonly Address[], expect?: MemberId): void {
     assert(id % 2 === 0 && !this.dials.has(id) && !this.links.has(id), "a dial has a fresh even id");
