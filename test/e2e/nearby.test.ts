@@ -1,0 +1,116 @@
+/** Rooms near by, private rooms by their words, and what the program does besides chatting; on loopback only. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { createSocket } from "node:dgram";
+import { portOn, World } from "./program.ts";
+
+setDefaultTimeout(60_000);
+
+/** A network of this test's own: the beacon on loopback, at a UDP port that nobody else uses. */
+async function ownNetwork(): Promise<{ readonly env: Readonly<Record<string, string>> }> {
+  const socket = createSocket("udp4");
+  const bound = Promise.withResolvers<void>();
+  socket.bind(0, "127.0.0.1", bound.resolve);
+  await bound.promise;
+  const { port } = socket.address();
+  const closed = Promise.withResolvers<void>();
+  socket.close(closed.resolve);
+  await closed.promise;
+  return { env: { P2PCHAT_DISCOVERY: `loopback:${port}` } };
+}
+
+test("a terminal offers the room near by, and Enter joins it", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const alice = world.terminal(["Alice"], near);
+  await portOn(alice);
+  const bob = world.terminal(["Bob"], near);
+  await bob.until(/There is a room near by\n.*Join Alice\n.*Open a new room/);
+  bob.type("\r");
+  await bob.until("• Alice is here");
+  await alice.until("→ Bob joined");
+  bob.type("found you\r");
+  await alice.until("Bob: found you");
+});
+
+test("the offer can be declined, and --new does not look", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const alice = world.terminal(["Alice"], near);
+  await portOn(alice);
+  const bob = world.terminal(["Bob"], near);
+  await bob.until("Open a new room");
+  bob.type("\x1b[B\r");
+  await bob.until(/^Bob ⋅ 1 ›/m);
+  const carol = world.terminal(["Carol", "--new"], near);
+  await carol.until(/^Carol ⋅ 1 ›/m);
+  expect(carol.scrollback().join("\n")).not.toContain("Join Alice");
+  alice.type("nobody came\r");
+  await alice.until(/Alice: nobody came\nAlice ⋅ 1 ›/);
+});
+
+test("a private room is entered by its words alone, and by nobody without them", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const alice = world.terminal(["Alice", "--private"], { ...near, cols: 160 });
+  const port = await portOn(alice);
+  const code = /[a-z]{5}(?:-[a-z]{5}){3}/;
+  await alice.until(code);
+  const [words = ""] = code.exec(alice.screen().join("\n")) ?? [];
+  const bob = world.pipe(["Bob", ...words.toUpperCase().split("-")], near);
+  await bob.line(">INFO: Alice joined.");
+  bob.write("the words work\n");
+  await alice.until("Bob: the words work");
+  const mallory = world.pipe(["Mallory", "127.0.0.1", port]);
+  expect(await mallory.exited).toBe(1);
+  expect(mallory.complaints).toContain("the room is private and needs its key");
+});
+
+test("list prints rooms near by and ends; with --json as objects", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const none = world.shell(`"$P2PCHAT" list`, near);
+  expect(await none.exited).toBe(0);
+  expect([none.lines, none.complaints]).toEqual([[], expect.stringMatching(/^p2pchat: no room was found/)]);
+  const alice = world.terminal(["Alice"], near);
+  const port = await portOn(alice);
+  const plain = world.shell(`"$P2PCHAT" list`, near);
+  expect(await plain.exited).toBe(0);
+  expect(plain.lines).toEqual([`Alice  ./p2pchat <name> 127.0.0.1 ${port}`]);
+  const json = world.shell(`"$P2PCHAT" list --json`, near);
+  expect(await json.exited).toBe(0);
+  expect(json.events).toMatchObject([{ event: "room", names: ["Alice"], members: 1, private: false }]);
+});
+
+test("send says one thing, and its exit status tells whether anybody has it", async () => {
+  await using world = await World.open();
+  const alice = world.pipe(["Alice"]);
+  const port = await alice.port();
+  const send = world.pipe(["send", "Bot", "127.0.0.1", port, "build is green"]);
+  expect(await send.exited).toBe(0);
+  expect([send.lines, send.complaints]).toEqual([[], ""]);
+  await alice.line(">INFO: Bot left.");
+  expect(alice.lines.slice(1)).toEqual([">INFO: Bot joined.", "Bot: build is green", ">INFO: Bot left."]);
+  const nobody = world.pipe(["send", "Bot", "127.0.0.1", "1", "hello?"]);
+  expect(await nobody.exited).toBe(1);
+  expect(nobody.complaints).toBe("p2pchat: cannot reach 127.0.0.1:1: connection refused\n");
+});
+
+test("history prints what was said without joining, while the chat runs and after it", async () => {
+  await using world = await World.open();
+  const alice = world.pipe(["Alice"]);
+  const bob = world.pipe(["Bob", "127.0.0.1", await alice.port()], { machine: "other" });
+  await alice.line(">INFO: Bob joined.");
+  alice.write("one\n");
+  await bob.line("Alice: one");
+  bob.write("two\n");
+  await alice.line("Bob: two");
+  const history = async () => {
+    const program = world.shell(`"$P2PCHAT" history Alice --json`);
+    expect([await program.exited, program.complaints]).toEqual([0, ""]);
+    return program.events.map(({ name, text }) => `${name}: ${text}`);
+  };
+  expect(await history()).toEqual(["Alice: one", "Bob: two"]);
+  alice.end();
+  expect(await alice.exited).toBe(0);
+  expect(await history()).toEqual(["Alice: one", "Bob: two"]);
+});
