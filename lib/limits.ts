@@ -40,6 +40,8 @@ export const limits = {
   /** Where a full mesh has outgrown its limit by a quarter, it thins out, one link a node at a time. */
   thinOutMembers: 40,
   thinOutIntervalMs: 500,
+  /** A link as young as this is not let go: it may be the only one of a newcomer. */
+  linkSettleMs: 10_000,
   /** Links a node accepts before it refuses politely with other addresses. */
   linksMax: 48,
   /** Connections that have not shown who they are. */
@@ -74,6 +76,8 @@ export const limits = {
   // Dialling.
   dialBackoffMinMs: 500,
   dialBackoffMaxMs: 30_000,
+  /** Between a change of the roster and the dials it leads to. */
+  rosterPauseMs: 20,
   /** Everybody who hears of a newcomer would dial it; the newcomer goes first. */
   dialYieldMs: 1_500,
   /** One member without a link is tried so often, so that a split room meets again and ghosts are found. */

@@ -100,7 +100,8 @@ export class Mesh {
     // Everybody hears of a newcomer at once; it dials us first.
     if (member.present && isNewer && member.reach.notBefore === 0)
       this.waitFor(member.reach, jitter(this.context, limits.dialYieldMs));
-    else this.arm(this.context.now);
+    // A little later, since many come at once when one arrives.
+    else this.arm(this.context.now + limits.rosterPauseMs);
   }
 
   onTimer(): void {
@@ -129,7 +130,9 @@ export class Mesh {
     if (!isTooMany) return Number.POSITIVE_INFINITY;
     if (this.thinOutAt <= now) {
       this.thinOutAt = now + jitter(this.context, limits.thinOutIntervalMs);
-      const peer = [...peers.values()][randomBelow(this.context, peers.size)];
+      // Not a newcomer's first link, before it has found others.
+      const settled = [...peers.values()].filter(({ upAt }) => upAt + limits.linkSettleMs <= now);
+      const peer = settled[randomBelow(this.context, settled.length)];
       if (peer !== undefined) this.dismiss(peer);
     }
     return this.thinOutAt;

@@ -231,11 +231,13 @@ export class RoomNode {
   private onUp(link: LinkId, info: PeerInfo, dialled: boolean): void {
     const { peers, linked, now, timers } = this.context;
     if (dialled) this.mesh.onDialled(link);
+    if (this.isOutdated(info)) return this.turnAway(link, info.member);
     const peer = new Peer(link, info, dialled, now);
     const other = linked.get(info.member);
     if (other !== undefined) {
       if (this.keeps(other, peer)) return this.close(link, "duplicate");
-      this.detach(other, "duplicate");
+      // An older session learns from the newer one's post 0 that it is over; until that is here its link stays.
+      if (other.info.session === info.session) this.detach(other, "duplicate");
     }
     peers.set(link, peer);
     linked.set(info.member, peer);
@@ -248,6 +250,27 @@ export class RoomNode {
       this.tell({ type: "linked" });
     }
     if (this.leaving) this.sayBye(peer);
+  }
+
+  /** The same key runs a newer session, so this one is over and does not know it yet. */
+  private isOutdated({ member, session }: PeerInfo): boolean {
+    const newest = this.members.get(member)?.stream.session;
+    return newest !== undefined && newest > session;
+  }
+
+  /** Shows an outdated session the beginning of the one that replaced it. */
+  private turnAway(link: LinkId, member: MemberId): void {
+    const first = this.members.get(member)?.stream.first;
+    if (first !== undefined) this.context.emit({ type: "send", links: [link], frame: first.frame });
+    this.close(link, "duplicate");
+  }
+
+  private turnAwayOutdated(): void {
+    for (const peer of [...this.context.peers.values()]) {
+      if (!this.isOutdated(peer.info)) continue;
+      this.turnAway(peer.link, peer.info.member);
+      this.forget(peer);
+    }
   }
 
   /**
@@ -420,8 +443,10 @@ export class RoomNode {
       const peer = this.context.linked.get(stream.author);
       if (peer?.leaving === true && peer.info.session === stream.session) this.answerBye(peer);
     }
+    if (post.seq > 0) return;
+    this.turnAwayOutdated();
     const { identity, session } = this.context.config;
-    if (stream.author === identity.member && stream.session > session && post.seq === 0)
+    if (stream.author === identity.member && stream.session > session)
       this.context.emit({ type: "tell", news: { type: "replaced" } });
   }
 

@@ -21,7 +21,6 @@ export class Peer {
   confirmed = -1;
   /** To be pinged again until it has confirmed all we have sent it. */
   confirming = false;
-  lastPingAt: number;
   /** Bytes that may still be pushed before the link has to drain. */
   creditBytes: number = limits.linkCreditBytes;
   /** What it gets as the link takes it, stream by stream in turns. */
@@ -45,11 +44,10 @@ export class Peer {
     readonly link: LinkId,
     readonly info: PeerInfo,
     readonly dialled: boolean,
-    now: number,
+    readonly upAt: number,
   ) {
-    this.lastHeardAt = now;
-    this.lastPingAt = now;
-    this.comparesAt = now;
+    this.lastHeardAt = upAt;
+    this.comparesAt = upAt;
   }
 
   /** Whether it may have one more `compare` answered. */

@@ -196,7 +196,8 @@ export class Spread {
     const { peers, isFullMesh } = this.context;
     const { eager } = stream.tree;
     // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
-    if (post.seq > 0 && stream.tree.prove() && !isFullMesh) for (const peer of peers.values()) eager.add(peer);
+    if (post.seq > 0 && stream.tree.prove() && !isFullMesh)
+      for (const peer of shuffled(this.context, [...peers.values()]).slice(0, limits.meshLinksHigh)) eager.add(peer);
     let frame: Uint8Array | undefined;
     const links: number[] = [];
     for (const peer of eager) {

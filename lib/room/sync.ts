@@ -35,7 +35,7 @@ export class Sync {
 
   onHave(scope: HaveScope, entries: readonly HaveEntry[]): void {
     if (!this.isActive || this.isListed || scope === "news") return;
-    for (const entry of entries) {
+    for (const entry of entries.slice(0, limits.sessionsMax - this.targets.size)) {
       const key = keyOf(entry);
       this.targets.set(key, entry.head);
       if ((this.context.log.get(entry.author, entry.session)?.head ?? -1) < entry.head) this.missing.add(key);
@@ -75,5 +75,7 @@ export class Sync {
     this.context.emit({ type: "tell", news: { type: "synced", complete: this.isListed } });
     for (const post of said.filter(post => !isBacklog(post)))
       this.context.emit({ type: "tell", news: { type: "said", post, history: false } });
+    this.targets.clear();
+    this.missing.clear();
   }
 }
