@@ -40,8 +40,9 @@ const LIMITS = {
   jitterMaxMs: 60,
   /** A newcomer says so again after this: who opens at the same moment may not have listened yet. */
   announceAgainMs: 1_000,
-  /** Cards come and go. */
+  /** Cards come and go; looked at so often, and when a stranger speaks, but not more often than that. */
   refreshMs: 10_000,
+  refreshMinMs: 500,
   /** Answers to everybody, and to one address. A host may hold many nodes that ask. */
   answersPerSecond: 64,
   answersBurst: 128,
@@ -348,6 +349,7 @@ export class Ears {
   private readonly sockets: { readonly udp4: Socket | undefined; readonly udp6: Socket | undefined };
   private readonly timer: ReturnType<typeof setInterval>;
   private places: readonly Place[] = [];
+  private refreshedAt = 0;
   trouble: string | undefined;
 
   static async open(setting: BeaconSetting, host: string | undefined, onAsk: OnAsk): Promise<Ears> {
@@ -371,7 +373,7 @@ export class Ears {
       enlarge(socket);
       socket?.on("message", (bytes, { address, port }) => {
         const source = plainHost(address);
-        if (!isNear(this.places, source)) return;
+        if (!this.isNear(source)) return;
         onAsk(bytes, { host: source, port }, answer => {
           socket.send(answer, port, address, () => {});
         });
@@ -388,7 +390,16 @@ export class Ears {
     closeQuietly(this.sockets.udp6);
   }
 
+  /** Who is not may be on a card that has just come up. */
+  private isNear(source: string): boolean {
+    if (isNear(this.places, source)) return true;
+    if (performance.now() - this.refreshedAt < LIMITS.refreshMinMs) return false;
+    this.refresh();
+    return isNear(this.places, source);
+  }
+
   private refresh(): void {
+    this.refreshedAt = performance.now();
     this.places = placesOf(this.setting.scope, this.host);
     for (const { family, card, address } of this.places) {
       const key = `${card} ${address}`;
