@@ -12,20 +12,25 @@
  * into the store, then frames to the links, then news to whoever listens. So what was shown is always kept.
  */
 import type { LinkId, PeerInfo } from "./codec/message.ts";
-import { NO_ROOM, type RefusalInfo } from "./codec/message.ts";
-import { type Address, decodeTexts, type Post, PostKind, ROOM_BYTES, type RoomId, textIdOf } from "./codec/post.ts";
+import { NO_ROOM } from "./codec/message.ts";
+import { type Address, PostKind, ROOM_BYTES, type RoomId } from "./codec/post.ts";
+import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
 import { type Identity, identityOf, verifySignature } from "./identity.ts";
+import { Keeper } from "./keeper.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
 import { type DialFailure, Transport, type TransportHandlers } from "./net/transport.ts";
+import { Records } from "./records.ts";
 import type { Effect, News, RoomEvent } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
-import { checkName, normalForm } from "./room/names.ts";
+import { checkName } from "./room/names.ts";
 import { RoomNode } from "./room/node.ts";
-import { StoreError } from "./store/files.ts";
-import { Store } from "./store.ts";
-import type { ChatControl, ChatEvent, MemberView, MessageView } from "./ui/view.ts";
+import { Scribe } from "./scribe.ts";
+import { directMaxBytes, sealDirect } from "./seal.ts";
+import type { Store } from "./store.ts";
+import { Trust } from "./trust.ts";
+import type { ChatControl, ChatEvent, MemberView, PastView, PersonView, PresenceView } from "./ui/view.ts";
 
 export interface ChatOptions {
   readonly name: string;
@@ -39,12 +44,18 @@ export interface ChatOptions {
   readonly data?: string;
   /** 32 bytes that all members of a private room share. */
   readonly roomKey?: Uint8Array;
+  /** How long what was said is kept, ms; for ever if absent. */
+  readonly keepMs?: number;
 }
 
 /** The link id of the first dial. The core counts up from there, and further tries to get in count down. */
 const FIRST_DIAL: LinkId = 0;
 /** Restored from the store when a known room is entered again. */
 const RESTORED_POSTS_MAX = 5_000;
+/** Of posts as full as those of scripts: read in some 10 ms. */
+const RESTORED_MAX_BYTES = 8 * 1024 * 1024;
+/** While a text of ours has not reached everybody, they are asked this often. */
+const CONFIRM_INTERVAL_MS = 500;
 
 export class Chat implements ChatControl {
   readonly ended: Promise<void>;
@@ -72,6 +83,13 @@ export class Chat implements ChatControl {
   private rejectedToldAt = Number.NEGATIVE_INFINITY;
   private rejectedTimer: ReturnType<typeof setTimeout> | undefined;
   private confirmed = 0;
+  private readonly isPrivate: boolean;
+  private readonly trust: Trust;
+  private readonly scribe: Scribe;
+  private readonly records: Records;
+  private readonly keeper: Keeper;
+  private readonly settings = new Map<string, string>();
+  private confirmTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly leftRoom = Promise.withResolvers<void>();
   private readonly finished = Promise.withResolvers<void>();
 
@@ -106,6 +124,18 @@ export class Chat implements ChatControl {
     this.identity = identityOf(store.secrets());
     this.session = store.nextSession(Date.now());
     this.ended = this.finished.promise;
+    this.isPrivate = options.roomKey !== undefined;
+    this.trust = new Trust(store);
+    this.scribe = new Scribe({
+      identity: this.identity,
+      store,
+      trust: this.trust,
+      node: () => this.node,
+      room: () => this.room,
+      tell: event => this.events.push(event),
+    });
+    this.records = new Records(this.identity, store, this.trust, this.scribe, () => this.node);
+    this.keeper = new Keeper(store, options.keepMs);
     this.transport = new Transport({
       identity: this.identity,
       session: this.session,
@@ -151,18 +181,47 @@ export class Chat implements ChatControl {
   }
 
   say(text: string): void {
-    const bytes = Buffer.byteLength(text);
-    if (bytes > limits.bodyMaxBytes)
-      throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}`);
-    // NUL divides the texts of a post.
-    this.saying.push(text.replaceAll("\0", "\ufffd"));
+    this.saying.push(textBodyOf(text));
     this.scheduleTurn();
   }
 
-  direct(to: string, _text: string): void {
-    const found = this.node?.members.find(to) ?? [];
-    if (found.length === 0) throw new ChatError("no_such_member", `nobody here is called ${to}`);
-    throw new ChatError("bad_command", "direct messages are not in this version yet");
+  /** Seals `text` for one member. Others relay it and cannot read it. */
+  direct(to: string, text: string): void {
+    const { node, room, session, identity } = this;
+    const { id, introduction } = this.records.present(to);
+    if (id === identity.member || node === undefined) throw new ChatError("no_such_member", `${to} is you`);
+    const bytes = Buffer.byteLength(text);
+    if (bytes > directMaxBytes)
+      throw new ChatError("too_long", `a direct text may hold ${directMaxBytes} bytes; this one has ${bytes}`);
+    // What was said before goes first, and the number of the next post is known.
+    this.sayAll();
+    const seq = (node.log.get(identity.member, session)?.head ?? 0) + 1;
+    const envelope = { room, authorKey: identity.publicKey, readerKey: introduction.publicKey, session, seq };
+    this.scribe.expect(seq, text);
+    const body = sealDirect(text, id, introduction.sealKey, envelope);
+    this.dispatch({ type: "publish", kind: PostKind.direct, body });
+  }
+
+  act(text: string): void {
+    this.publish(PostKind.action, text);
+  }
+
+  get topic(): string {
+    return this.scribe.topic;
+  }
+
+  setTopic(text: string): void {
+    this.publish(PostKind.topic, text);
+  }
+
+  setAway(reason: string | null): void {
+    this.publish(PostKind.away, reason ?? "");
+  }
+
+  private publish(kind: number, text: string): void {
+    const body = Buffer.from(textBodyOf(text));
+    this.sayAll();
+    this.dispatch({ type: "publish", kind, body });
   }
 
   rename(name: string): void {
@@ -176,9 +235,75 @@ export class Chat implements ChatControl {
   }
 
   members(): MemberView[] {
+    return this.roster().map(member => this.scribe.view(member));
+  }
+
+  presence(): PresenceView[] {
+    return this.roster().map(member => this.scribe.presence(member));
+  }
+
+  private roster(): Member[] {
     const present = [...(this.node?.members.present() ?? [])];
     const isSelf = (member: Member) => member.id === this.identity.member;
-    return [...present.filter(isSelf), ...present.filter(member => !isSelf(member))].map(member => this.view(member));
+    return [...present.filter(isSelf), ...present.filter(member => !isSelf(member))];
+  }
+
+  whois(name: string): PersonView {
+    return this.records.whois(name);
+  }
+
+  phrase(name: string): string {
+    return this.records.phrase(name);
+  }
+
+  setVerified(name: string, verified: boolean): PersonView {
+    this.scheduleTurn();
+    return this.records.mark(name, "verified", verified);
+  }
+
+  setIgnored(name: string, ignored: boolean): PersonView {
+    this.scheduleTurn();
+    return this.records.mark(name, "ignored", ignored);
+  }
+
+  ignored(): PersonView[] {
+    return this.records.ignored();
+  }
+
+  search(query: string, limit: number): PastView[] {
+    return this.records.search(query, limit);
+  }
+
+  history(limit: number, name?: string): PastView[] {
+    return this.records.history(limit, name);
+  }
+
+  invitation(): string {
+    const words = this.isPrivate ? ' --key "<words>"' : "";
+    return `./p2pchat <name> ${this.hosts[0] ?? "127.0.0.1"} ${this.port}${words}`;
+  }
+
+  setting(name: string): string | undefined {
+    return this.settings.get(name) ?? this.store.setting(name);
+  }
+
+  set(name: string, value: string): void {
+    this.settings.set(name, value);
+    this.store.set(name, value);
+    this.scheduleTurn();
+  }
+
+  typedLines(): string[] {
+    return this.store.lines();
+  }
+
+  addTypedLine(line: string): void {
+    this.store.addLine(line);
+    this.scheduleTurn();
+  }
+
+  watchReach(): void {
+    this.scribe.watchReach();
   }
 
   async ready(): Promise<void> {
@@ -215,7 +340,7 @@ export class Chat implements ChatControl {
     this.joining = Promise.withResolvers();
     this.transport.dial(FIRST_DIAL, [options.dial]);
     await this.joining.promise.catch(failure => {
-      throw this.joinError(failure, options.dial as Address);
+      throw joinError(failure, options.dial as Address, this.currentName);
     });
   }
 
@@ -234,7 +359,9 @@ export class Chat implements ChatControl {
       port: this.port,
       entry: this.entryAddress,
     });
-    this.dispatch({ type: "start", restored: this.store.recent(room, RESTORED_POSTS_MAX), joining });
+    const restored = this.store.recent(room, RESTORED_POSTS_MAX, RESTORED_MAX_BYTES);
+    this.scribe.restore(restored);
+    this.dispatch({ type: "start", restored, joining });
   }
 
   private async sayGoodbye(): Promise<void> {
@@ -247,6 +374,8 @@ export class Chat implements ChatControl {
   private async shutDown(): Promise<void> {
     clearTimeout(this.timer);
     clearTimeout(this.rejectedTimer);
+    clearTimeout(this.confirmTimer);
+    this.keeper.stop();
     this.waiting?.resolve();
     await this.transport.stop();
     this.endTurn();
@@ -307,30 +436,6 @@ export class Chat implements ChatControl {
     } else this.joining?.reject(failure);
   }
 
-  private joinError(failure: unknown, { host, port }: Address): unknown {
-    if (!isDialFailure(failure)) return failure;
-    const { reason, message } = failure;
-    const at = `${host.includes(":") ? `[${host}]` : host}:${port}`;
-    switch (reason) {
-      case "name_taken": {
-        const suggestion = failure.refusal?.suggestion ?? "";
-        const free = suggestion === "" ? "" : `; ${suggestion} is free`;
-        return new ChatError("name_taken", `the name ${this.currentName} is taken in this room${free}`, suggestion);
-      }
-      case "wrong_key":
-        return new ChatError("wrong_key", `cannot enter the room at ${at}: ${message}`);
-      case "bad_name":
-        return new ChatError("bad_name", `the room at ${at} does not accept the name ${this.currentName}`);
-      case "full":
-      case "own_key":
-      case "wrong_room":
-      case "bad_version":
-        return new ChatError("refused", `cannot join the room at ${at}: ${message}`);
-      default:
-        return new ChatError("unreachable", `cannot reach ${at}: ${message}`);
-    }
-  }
-
   // The core.
 
   private dispatch(event: RoomEvent): void {
@@ -355,7 +460,8 @@ export class Chat implements ChatControl {
       case "dial":
         return this.transport.dial(effect.link, effect.addresses, effect.expect);
       case "persist":
-        return this.store.append(this.room, effect.post);
+        this.keeper.onPost();
+        return this.store.append(this.room, effect.post, this.scribe.textOf(effect.post));
       case "blame":
         return;
       case "tell":
@@ -407,10 +513,22 @@ export class Chat implements ChatControl {
       this.waiting.resolve();
       this.waiting = undefined;
     }
+    if (this.scribe.isFollowing) this.confirm();
     if (this.events.length === 0 || this.listeners.size === 0) return;
     const { events } = this;
     this.events = [];
     for (const listener of this.listeners) listener(events);
+  }
+
+  /** Asks those linked to us whether they have what we said, until they do. */
+  private confirm(): void {
+    if (this.confirmTimer !== undefined || this.leaving !== undefined) return;
+    this.confirmTimer = setTimeout(() => {
+      this.confirmTimer = undefined;
+      if (this.scribe.isFollowing) this.confirm();
+    }, CONFIRM_INTERVAL_MS);
+    this.dispatch({ type: "confirm" });
+    this.scribe.tellReach();
   }
 
   // News.
@@ -418,9 +536,9 @@ export class Chat implements ChatControl {
   private onNews(news: News): void {
     switch (news.type) {
       case "said":
-        return this.onSaid(news.post, news.history);
+        return this.scribe.said(news.post, news.history);
       case "joined":
-        return this.onJoined(news.member, news.present);
+        return this.scribe.joined(news.member, news.present);
       case "left":
         if (news.member === this.identity.member) return;
         this.events.push({ event: "leave", name: news.name, member: news.member, reason: news.reason });
@@ -429,15 +547,16 @@ export class Chat implements ChatControl {
         this.events.push({ event: "rename", member: news.member, from: news.from, to: news.to });
         return;
       case "confirmed":
-        return;
+        return this.scribe.tellReach();
       case "isolated":
         return this.fail("unreachable", "no link to anyone: what you say is kept and sent once someone is back");
       case "linked":
         this.events.push({ event: "notice", level: "info", message: "linked to the room again" });
         return;
       case "equivocated":
-        return this.warn(`${this.nameOf(news.member)} says different things to different people`);
+        return this.warn(`${this.scribe.nameOf(news.member)} says different things to different people`);
       case "synced":
+        this.scribe.synced();
         if (news.complete) return this.joining?.resolve();
         return this.joining?.reject(new ChatError("unreachable", "a node let us in, but then the room did not answer"));
       case "replaced":
@@ -451,49 +570,6 @@ export class Chat implements ChatControl {
     }
   }
 
-  private onSaid(post: Post, history: boolean): void {
-    if (post.kind !== PostKind.text) return;
-    const name = this.nameOf(post.author);
-    const at = Math.floor(post.clock / 1000);
-    const own = post.author === this.identity.member;
-    const shared = { name, member: post.author, at, own, history } satisfies Partial<MessageView>;
-    decodeTexts(post.body).forEach((text, index) => {
-      this.events.push({ event: "message", id: textIdOf(post, index), text, ...shared });
-    });
-  }
-
-  private onJoined(id: string, present: boolean): void {
-    const member = this.node?.members.get(id);
-    if (member === undefined || id === this.identity.member) return;
-    const { name, address, port } = this.view(member);
-    this.events.push({ event: "join", name, member: id, address, port, present });
-    const { introduction } = member;
-    this.store.remember({
-      room: this.room,
-      name: normalForm(introduction.name),
-      publicKey: introduction.publicKey,
-      addresses: introduction.hosts.map(host => ({ host, port: introduction.port })),
-      seen: Date.now(),
-    });
-  }
-
-  private view({ id, introduction }: Member): MemberView {
-    const peer = this.node?.linkTo(id);
-    return {
-      name: this.nameOf(id),
-      member: id,
-      address: introduction.hosts[0] ?? peer?.info.host ?? "",
-      port: introduction.port,
-      self: id === this.identity.member,
-      linked: peer !== undefined,
-      rtt_ms: peer?.roundTripMs === undefined ? null : Math.round(peer.roundTripMs * 100) / 100,
-    };
-  }
-
-  private nameOf(id: string): string {
-    return this.node?.members.displayName(id) ?? id;
-  }
-
   private fail(code: ChatError["code"], message: string): void {
     this.events.push({ event: "error", code, message });
     this.scheduleTurn();
@@ -505,18 +581,11 @@ export class Chat implements ChatControl {
   }
 }
 
-/** A store that cannot be opened costs the history, not the chat; one that is in use by another process ends it. */
-function openStore(directory: string | undefined, name: string, onTrouble: (message: string) => void): Store {
-  if (directory === undefined) return Store.volatile();
-  try {
-    return Store.open(directory, normalForm(name), onTrouble);
-  } catch (error) {
-    if (!(error instanceof StoreError) || error.fault === "locked") throw error;
-    onTrouble(error.message);
-    return Store.volatile(error.kept);
-  }
-}
-
-function isDialFailure(value: unknown): value is DialFailure & { readonly refusal?: RefusalInfo } {
-  return typeof value === "object" && value !== null && "reason" in value && "message" in value;
+/** A text as it travels. Throws `ChatError` "too_long". */
+function textBodyOf(text: string): string {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > limits.bodyMaxBytes)
+    throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}`);
+  // NUL divides the texts of a post.
+  return text.replaceAll("\0", "\ufffd");
 }

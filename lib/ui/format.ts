@@ -15,8 +15,13 @@ type MessageEvent = Extract<ChatEvent, { event: "message" | "direct" }>;
 /** The plain look of an event (design, section 8), line feeds included; empty where there is nothing to show. */
 export function plainText(event: ChatEvent): string {
   switch (event.event) {
-    case "message":
-      return event.own && !event.history ? "" : prefixed(`${cleanLine(event.name)}: `, event.text);
+    case "message": {
+      if (event.own && !event.history) return "";
+      const name = cleanLine(event.name);
+      return event.action === true ? prefixed(`* ${name} `, event.text) : prefixed(`${name}: `, event.text);
+    }
+    case "reached":
+      return "";
     case "direct":
       return event.own && !event.history ? "" : prefixed(`${cleanLine(event.name)} (direct): `, event.text);
     case "error":
@@ -37,8 +42,10 @@ function prefixed(prefix: string, text: string): string {
   return `${prefix}${cleaned.includes("\n") ? cleaned.replaceAll("\n", `\n${prefix}`) : cleaned}\n`;
 }
 
+type StateEvent = Extract<ChatEvent, { event: "listening" | "join" | "leave" | "rename" | "topic" | "away" }>;
+
 /** What happened to whom, in words. */
-export function sentence(event: Extract<ChatEvent, { event: "listening" | "join" | "leave" | "rename" }>): string {
+export function sentence(event: StateEvent): string {
   switch (event.event) {
     case "listening":
       return `${cleanLine(event.name)} at address ${cleanLine(event.address)} is listening at ${event.port}.`;
@@ -48,6 +55,17 @@ export function sentence(event: Extract<ChatEvent, { event: "listening" | "join"
       return `${cleanLine(event.name)} ${event.reason === "lost" ? "was lost" : "left"}.`;
     case "rename":
       return `${cleanLine(event.from)} is now ${cleanLine(event.to)}.`;
+    case "topic": {
+      const text = cleanLine(event.text);
+      if (event.history) return `The topic is: ${text}`;
+      return text === ""
+        ? `${cleanLine(event.name)} cleared the topic.`
+        : `${cleanLine(event.name)} set the topic: ${text}`;
+    }
+    case "away":
+      return event.text === null
+        ? `${cleanLine(event.name)} is back.`
+        : `${cleanLine(event.name)} is away: ${cleanLine(event.text)}`;
     default:
       return unreachable(event);
   }
@@ -120,6 +138,11 @@ export class TerminalFormat {
         return [dim(`← ${sentence(event).slice(0, -1)}`)];
       case "rename":
         return [dim(`• ${sentence(event).slice(0, -1)}`)];
+      case "topic":
+      case "away":
+        return [dim(`• ${sentence(event)}`)];
+      case "reached":
+        return [];
       case "message":
       case "direct":
         return this.#messageLines(event);

@@ -14,7 +14,7 @@ const eachUnsafe = new RegExp(unsafeInTerminals, "g");
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
 export function runJson(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
   const front: LineFront = {
-    event: event => (event.event === "notice" ? "" : jsonLine(event)),
+    event: event => (event.event === "notice" || event.event === "reached" ? "" : jsonLine(event)),
     line: (text, damaged) => (damaged ? errorLine("bad_command", "the line is not UTF-8") : runCommand(chat, text)),
     overlong: bytes => errorLine("bad_command", `the line is too long: ${bytes} bytes`),
   };
@@ -74,7 +74,11 @@ function errorLine(code: ChatErrorCode, message: string): string {
 }
 
 function jsonLine(event: ChatEvent): string {
-  const json = JSON.stringify(event);
+  // What was seen in an earlier run matters to a screen only.
+  const json = JSON.stringify(
+    event,
+    "seen" in event ? (key, value) => (key === "seen" ? undefined : value) : undefined,
+  );
   return `${unsafeInTerminals.test(json) ? json.replace(eachUnsafe, escaped) : json}\n`;
 }
 

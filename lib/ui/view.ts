@@ -1,8 +1,8 @@
 /**
  * What a front (terminal, plain, JSON) sees of a chat: events to show, and the few things a person can do.
  *
- * `ChatEvent` is the contract of JSON mode (design, section 8): one event is one line there. `notice` is the exception,
- * for people only; JSON mode leaves it out.
+ * `ChatEvent` is the contract of JSON mode (design, section 8): one event is one line there. `notice` and `reached` are the
+ * exceptions, for people only; JSON mode leaves them out.
  */
 import type { ChatErrorCode } from "../errors.ts";
 
@@ -19,6 +19,30 @@ export interface MemberView {
   readonly rtt_ms: number | null;
 }
 
+/** A member, and what it does. */
+export interface PresenceView extends MemberView {
+  /** Since it last said something; null where that was not in this run. */
+  readonly idle_ms: number | null;
+  /** Why it is away, perhaps in no words; null while it is not. */
+  readonly away: string | null;
+  /** Its key was compared with what it is. */
+  readonly verified: boolean;
+}
+
+/** Somebody, and what is known of the key. */
+export interface PersonView {
+  readonly name: string;
+  /** 16 hex digits. */
+  readonly member: string;
+  readonly fingerprint: string;
+  /** ms since the epoch; null for never. */
+  readonly verified: number | null;
+  readonly ignored: boolean;
+  /** Another key had this name first. */
+  readonly other_key_seen: boolean;
+  readonly present: PresenceView | null;
+}
+
 export interface MessageView {
   /** 16 hex digits. */
   readonly id: string;
@@ -31,7 +55,14 @@ export interface MessageView {
   readonly own: boolean;
   /** Part of the backlog found on arrival. */
   readonly history: boolean;
+  /** An action: `waves` for "Bob waves". */
+  readonly action?: true;
+  /** It was there in an earlier run already. */
+  readonly seen?: true;
 }
+
+/** A text from the store; `to` says whom a direct one was for. */
+export type PastView = MessageView & { readonly to?: string };
 
 export type ChatEvent =
   | {
@@ -55,6 +86,19 @@ export type ChatEvent =
   | ({ readonly event: "direct"; readonly to: string } & MessageView)
   | { readonly event: "rename"; readonly member: string; readonly from: string; readonly to: string }
   | { readonly event: "members"; readonly members: readonly MemberView[] }
+  /** What the room is about from now on; `history`: it was so on arrival. */
+  | {
+      readonly event: "topic";
+      readonly name: string;
+      readonly member: string;
+      readonly text: string;
+      readonly at: number;
+      readonly history: boolean;
+    }
+  /** `text`: why; null when it is back. */
+  | { readonly event: "away"; readonly name: string; readonly member: string; readonly text: string | null }
+  /** So many of those linked to us have the text of this id now. */
+  | { readonly event: "reached"; readonly id: string; readonly reached: number; readonly linked: number }
   | { readonly event: "error"; readonly code: ChatErrorCode; readonly message: string }
   | { readonly event: "notice"; readonly level: "info" | "warning"; readonly message: string };
 
@@ -66,9 +110,41 @@ export interface ChatControl {
   say(text: string): void;
   /** To one member only, found by display name or member id. */
   direct(to: string, text: string): void;
+  /** `waves`: all read that one waves. */
+  act(text: string): void;
+  /** What the room is about; "" for nothing. */
+  readonly topic: string;
+  setTopic(text: string): void;
+  /** Tells all why one is away; null: one is back. */
+  setAway(reason: string | null): void;
   /** Everybody present, oneself first. */
   members(): MemberView[];
+  /** The same, with what they do. */
+  presence(): PresenceView[];
   rename(name: string): void;
+  /** Somebody here, or met before. */
+  whois(name: string): PersonView;
+  /** Words that both can compare; the same on both sides. Takes some 40 ms. */
+  phrase(name: string): string;
+  setVerified(name: string, verified: boolean): PersonView;
+  /** What an ignored key says is not told any more, in later runs neither. */
+  setIgnored(name: string, ignored: boolean): PersonView;
+  /** Everybody who is ignored. */
+  ignored(): PersonView[];
+  /** The newest texts with these words, oldest first. */
+  search(query: string, limit: number): PastView[];
+  /** The latest texts, of one name if given, oldest first. */
+  history(limit: number, name?: string): PastView[];
+  /** What a friend types to join. */
+  invitation(): string;
+  /** What the user chose in this or an earlier run. */
+  setting(name: string): string | undefined;
+  set(name: string, value: string): void;
+  /** Lines typed in earlier runs, the oldest first. */
+  typedLines(): string[];
+  addTypedLine(line: string): void;
+  /** From now on `reached` is told of one's own texts. */
+  watchReach(): void;
   /** Resolves when the node can take more texts; a script that pipes faster than the room reads waits here. */
   ready(): Promise<void>;
   /** Says goodbye, hands over what was said, and ends. Resolves when it is done; a second call gives the same promise. */

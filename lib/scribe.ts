@@ -1,0 +1,276 @@
+/**
+ * What the core tells, as events for people: texts with their authors' names, what was sealed for us, topic, who is away,
+ * who has what we said.
+ *
+ * Invariant: every text passes here on its way to a front, so what an ignored key says is dropped in one place.
+ */
+import { utf8Of } from "./codec/bytes.ts";
+import { decodeTexts, type MemberId, type Post, PostKind, type RoomId, textIdOf } from "./codec/post.ts";
+import type { Identity } from "./identity.ts";
+import type { Member } from "./room/members.ts";
+import type { RoomNode } from "./room/node.ts";
+import { openDirect, readerOf } from "./seal.ts";
+import type { Store } from "./store.ts";
+import type { Trust } from "./trust.ts";
+import type { ChatEvent, MemberView, MessageView, PresenceView } from "./ui/view.ts";
+
+export interface ScribeConfig {
+  readonly identity: Identity;
+  readonly store: Store;
+  readonly trust: Trust;
+  readonly node: () => RoomNode | undefined;
+  readonly room: () => RoomId;
+  readonly tell: (event: ChatEvent) => unknown;
+}
+
+/** A text of ours on its way. */
+interface Receipt {
+  readonly id: string;
+  readonly seq: number;
+  shown: string;
+}
+
+/** Texts of ours whose way is followed; of a script that pipes only the last few. */
+const RECEIPTS_MAX = 32;
+/** Texts that were read: since when each member is idle. */
+const IDLE_MAX = 10_000;
+
+export class Scribe {
+  topic = "";
+  /** Clock of the topic, µs. */
+  private topicAt = -1;
+  private readonly away = new Map<MemberId, { readonly session: number; readonly text: string }>();
+  /** ms since the epoch. */
+  private readonly heardAt = new Map<MemberId, number>();
+  /** Heads that were restored from the store: what lies below was seen in an earlier run. */
+  private readonly restored = new Map<string, number>();
+  /** What direct posts say; null for those that are none of our business. */
+  private readonly opened = new WeakMap<Post, string | null>();
+  /** Our own direct text whose post is about to be made. */
+  private sealing: { readonly seq: number; readonly text: string } | undefined;
+  private receipts: Receipt[] | undefined;
+
+  constructor(private readonly config: ScribeConfig) {}
+
+  /** These posts were here in an earlier run. */
+  restore(posts: readonly Post[]): void {
+    for (const post of posts) {
+      const key = keyOf(post);
+      this.restored.set(key, Math.max(post.seq, this.restored.get(key) ?? 0));
+    }
+  }
+
+  // Posts.
+
+  said(post: Post, history: boolean): void {
+    const { trust, identity } = this.config;
+    if (trust.isIgnored(post.author)) return;
+    const own = post.author === identity.member;
+    if (!history || !own) this.hear(post, history);
+    switch (post.kind) {
+      case PostKind.text:
+      case PostKind.action:
+        return this.onTexts(post, history, own);
+      case PostKind.direct:
+        return this.onDirect(post, history, own);
+      case PostKind.topic:
+        if (!history) this.takeTopic(post, false);
+        return;
+      case PostKind.away:
+        if (!history) this.onAway(post, true);
+        return;
+      default:
+        return;
+    }
+  }
+
+  private onTexts(post: Post, history: boolean, own: boolean): void {
+    const shared = this.messageOf(post, history, own);
+    decodeTexts(post.body).forEach((text, index) => {
+      const id = textIdOf(post, index);
+      if (own && !history) this.follow(id, post.seq);
+      this.config.tell({ event: "message", ...shared, id, text });
+    });
+  }
+
+  private onDirect(post: Post, history: boolean, own: boolean): void {
+    const text = this.textOf(post);
+    const reader = readerOf(post.body);
+    if (text === undefined || reader === undefined) return;
+    const id = textIdOf(post, 0);
+    if (own && !history) this.follow(id, post.seq);
+    this.config.tell({ event: "direct", to: this.nameOf(reader), ...this.messageOf(post, history, own), id, text });
+  }
+
+  private messageOf(post: Post, history: boolean, own: boolean): Omit<MessageView, "id" | "text"> {
+    return {
+      name: this.nameOf(post.author),
+      member: post.author,
+      at: Math.floor(post.clock / 1000),
+      own,
+      history,
+      ...(post.kind === PostKind.action && { action: true }),
+      ...(history && post.seq <= (this.restored.get(keyOf(post)) ?? -1) && { seen: true }),
+    };
+  }
+
+  // Direct messages.
+
+  /** The post with this number will be ours, and says this. */
+  expect(seq: number, text: string): void {
+    this.sealing = { seq, text };
+  }
+
+  /** What a direct post says, if it is by us or for us. */
+  textOf(post: Post): string | undefined {
+    if (post.kind !== PostKind.direct) return undefined;
+    let text = this.opened.get(post);
+    if (text === undefined) {
+      text = this.read(post) ?? null;
+      this.opened.set(post, text);
+    }
+    return text ?? undefined;
+  }
+
+  private read(post: Post): string | undefined {
+    const { identity, store } = this.config;
+    const { author, session, seq, body } = post;
+    if (author === identity.member) {
+      const { sealing } = this;
+      this.sealing = undefined;
+      return sealing?.seq === seq ? sealing.text : store.direct(post);
+    }
+    const authorKey = this.config.node()?.log.get(author, session)?.publicKey;
+    if (readerOf(body) !== identity.member || authorKey === undefined) return undefined;
+    const envelope = { room: this.config.room(), authorKey, readerKey: identity.publicKey, session, seq };
+    return openDirect(body, identity.secrets.sealing, envelope);
+  }
+
+  // The state of the room.
+
+  /** The first comparison with the room is done: what it is about, and who is away. */
+  synced(): void {
+    const node = this.config.node();
+    if (node === undefined) return;
+    let topic: Post | undefined;
+    for (const stream of node.log.all())
+      for (let seq = stream.floor; seq <= stream.head; seq += 1) {
+        const post = stream.get(seq);
+        if (post === undefined || this.config.trust.isIgnored(post.author)) continue;
+        if (post.kind === PostKind.topic && isLater(post, topic)) topic = post;
+        else if (post.kind === PostKind.away) this.onAway(post, false);
+      }
+    if (topic !== undefined) this.takeTopic(topic, true);
+  }
+
+  private takeTopic(post: Post, history: boolean): void {
+    if (post.clock <= this.topicAt) return;
+    this.topicAt = post.clock;
+    this.topic = utf8Of(post.body);
+    if (history && this.topic === "") return;
+    const { name, member, at } = this.messageOf(post, history, false);
+    this.config.tell({ event: "topic", name, member, text: this.topic, at, history });
+  }
+
+  private onAway(post: Post, tells: boolean): void {
+    const member = this.config.node()?.members.get(post.author);
+    if (member?.stream.session !== post.session) return;
+    const wasAway = this.away.has(post.author);
+    const reason = utf8Of(post.body);
+    if (reason === "") this.away.delete(post.author);
+    else this.away.set(post.author, { session: post.session, text: reason });
+    if (!tells || (!wasAway && reason === "")) return;
+    const text = reason === "" ? null : reason;
+    this.config.tell({ event: "away", name: this.nameOf(post.author), member: post.author, text });
+  }
+
+  /** Somebody came, or was there: who it is, and what one should know of that. */
+  joined(id: MemberId, present: boolean): void {
+    const { identity, trust, tell } = this.config;
+    const members = this.config.node()?.members;
+    const member = members?.get(id);
+    if (member === undefined || id === identity.member) return;
+    const { name, address, port } = this.view(member);
+    tell({ event: "join", name, member: id, address, port, present });
+    const { introduction } = member;
+    const someone = { member: id, name: introduction.name, publicKey: introduction.publicKey };
+    const addresses = introduction.hosts.map(host => ({ host, port: introduction.port }));
+    const isHere = (other: MemberId) => members?.get(other)?.present === true;
+    for (const message of trust.meet(someone, addresses, this.config.room(), isHere))
+      tell({ event: "notice", level: "warning", message });
+  }
+
+  private hear(post: Post, history: boolean): void {
+    if (this.heardAt.size >= IDLE_MAX && !this.heardAt.has(post.author)) return;
+    const at = history ? Math.min(Math.floor(post.clock / 1000), Date.now()) : Date.now();
+    this.heardAt.set(post.author, Math.max(at, this.heardAt.get(post.author) ?? 0));
+  }
+
+  nameOf(id: MemberId): string {
+    return this.config.node()?.members.displayName(id) ?? id;
+  }
+
+  view({ id, introduction }: Member): MemberView {
+    const peer = this.config.node()?.linkTo(id);
+    return {
+      name: this.nameOf(id),
+      member: id,
+      address: introduction.hosts[0] ?? peer?.info.host ?? "",
+      port: introduction.port,
+      self: id === this.config.identity.member,
+      linked: peer !== undefined,
+      rtt_ms: peer?.roundTripMs === undefined ? null : Math.round(peer.roundTripMs * 100) / 100,
+    };
+  }
+
+  presence(member: Member): PresenceView {
+    const { id, stream } = member;
+    const away = this.away.get(id);
+    const heardAt = this.heardAt.get(id);
+    return {
+      ...this.view(member),
+      idle_ms: heardAt === undefined ? null : Math.max(0, Date.now() - heardAt),
+      away: away !== undefined && away.session === stream.session ? away.text : null,
+      verified: this.config.trust.verifiedAt(id) > 0,
+    };
+  }
+
+  // Who has what we said.
+
+  watchReach(): void {
+    this.receipts ??= [];
+  }
+
+  /** Some texts of ours have not reached everybody who is linked to us. */
+  get isFollowing(): boolean {
+    return this.receipts !== undefined && this.receipts.length > 0;
+  }
+
+  /** Tells how far our texts have come, where that has changed. */
+  tellReach(): void {
+    const node = this.config.node();
+    if (!this.isFollowing || node === undefined) return;
+    this.receipts = this.receipts?.filter(receipt => {
+      const { reached, linked } = node.confirmedBy(receipt.seq);
+      const shown = `${reached}/${linked}`;
+      if (shown !== receipt.shown) this.config.tell({ event: "reached", id: receipt.id, reached, linked });
+      receipt.shown = shown;
+      return linked === 0 || reached < linked;
+    });
+  }
+
+  private follow(id: string, seq: number): void {
+    if (this.receipts === undefined) return;
+    this.receipts.push({ id, seq, shown: "" });
+    if (this.receipts.length > RECEIPTS_MAX) this.receipts.shift();
+  }
+}
+
+function keyOf(post: Post): string {
+  return `${post.author} ${post.session}`;
+}
+
+function isLater(post: Post, other: Post | undefined): boolean {
+  if (other === undefined || post.clock !== other.clock) return post.clock > (other?.clock ?? -1);
+  return post.author > other.author;
+}

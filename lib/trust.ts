@@ -1,0 +1,109 @@
+/**
+ * Whom one knows, by key: the first key of each name, who was verified, who is ignored; and what a newcomer should be told.
+ *
+ * Marks live in the store, and here, so that a run that keeps nothing has them as long as it lasts.
+ */
+import { type Address, type MemberId, memberIdOf, type RoomId } from "./codec/post.ts";
+import { normalForm, skeleton } from "./room/names.ts";
+import type { Person, Store } from "./store.ts";
+
+/** Somebody who is here. */
+export interface Acquaintance {
+  readonly member: MemberId;
+  readonly name: string;
+  readonly publicKey: Uint8Array;
+}
+
+/** First keys of names that are remembered in a run that keeps nothing. */
+const NAMES_MAX = 10_000;
+const LOOK_ALIKES_TOLD_MAX = 1_000;
+/** Of one look. */
+const LOOK_ALIKES_MAX = 16;
+
+export class Trust {
+  private readonly marked = new Map<MemberId, Person>();
+  private readonly firstKeys = new Map<string, Uint8Array>();
+  /** Who was met in this run or is verified, by what their names look like. */
+  private readonly looks = new Map<string, Acquaintance[]>();
+  private readonly told = new Set<string>();
+
+  constructor(private readonly store: Store) {
+    for (const person of store.people()) {
+      const member = memberIdOf(person.publicKey);
+      this.marked.set(member, person);
+      if (person.verified > 0) this.looks.set(skeleton(person.name), [{ ...person, member }]);
+    }
+  }
+
+  isIgnored(member: MemberId): boolean {
+    return (this.marked.get(member)?.ignored ?? 0) > 0;
+  }
+
+  /** When it was verified, ms since the epoch; 0 for never. */
+  verifiedAt(member: MemberId): number {
+    return this.marked.get(member)?.verified ?? 0;
+  }
+
+  ignored(): Person[] {
+    return [...this.marked.values()].filter(person => person.ignored > 0);
+  }
+
+  mark({ name, publicKey }: Pick<Person, "name" | "publicKey">, mark: "verified" | "ignored", at: number): void {
+    const member = memberIdOf(publicKey);
+    const unmarked = { publicKey, name, form: normalForm(name), seen: 0, verified: 0, ignored: 0 };
+    this.marked.set(member, { ...(this.marked.get(member) ?? unmarked), [mark]: at });
+    this.store.mark(publicKey, mark, at);
+  }
+
+  /** Those not here who had this name, the last seen first. */
+  known(name: string): Person[] {
+    const form = normalForm(name);
+    const people = this.store.people(form);
+    return people.length > 0 ? people : [...this.marked.values()].filter(person => person.form === form);
+  }
+
+  /** Another key that had this name first. */
+  firstKey({ name, publicKey }: Acquaintance): Uint8Array | undefined {
+    const form = normalForm(name);
+    const first = this.firstKeys.get(form) ?? this.store.contact(form);
+    return first === undefined || Buffer.from(first).equals(publicKey) ? undefined : first;
+  }
+
+  /** Remembers who came. Returns what the user should be told, a sentence each; names in them are not yet clean. */
+  meet(
+    someone: Acquaintance,
+    addresses: readonly Address[],
+    room: RoomId,
+    isHere: (id: MemberId) => boolean,
+  ): string[] {
+    const { member, name, publicKey } = someone;
+    const form = normalForm(name);
+    const first = this.firstKey(someone);
+    if (first === undefined && this.firstKeys.size < NAMES_MAX) this.firstKeys.set(form, publicKey);
+    this.store.remember({ room, name: form, shown: name, publicKey, addresses, seen: Date.now() });
+    const warnings: string[] = [];
+    if (first !== undefined && this.verifiedAt(member) === 0) {
+      const whom = this.verifiedAt(memberIdOf(first)) > 0 ? "you have verified" : "you met before";
+      warnings.push(
+        `this ${name} is not the ${name} ${whom}: the key is another one. A new device makes a new key, and so does ` +
+          `somebody who only took the name. Ask, and compare with /verify ${name}`,
+      );
+    }
+    for (const other of this.alike(someone)) {
+      if (!isHere(other.member) && this.verifiedAt(other.member) === 0) continue;
+      const pair = [member, other.member].sort().join();
+      if (this.told.has(pair) || this.told.size >= LOOK_ALIKES_TOLD_MAX) continue;
+      this.told.add(pair);
+      warnings.push(`${name} and ${other.name} look alike, but they are two people: /whois tells them apart`);
+    }
+    return warnings;
+  }
+
+  /** Others whose names look like this one, and are another. Remembers this one. */
+  private alike(someone: Acquaintance): Acquaintance[] {
+    const look = skeleton(someone.name);
+    const others = (this.looks.get(look) ?? []).filter(other => other.member !== someone.member);
+    if (this.looks.size < NAMES_MAX && others.length < LOOK_ALIKES_MAX) this.looks.set(look, [...others, someone]);
+    return others.filter(other => normalForm(other.name) !== normalForm(someone.name));
+  }
+}
