@@ -41,7 +41,7 @@ const LIMITS = {
   /** A newcomer says so again after this: who opens at the same moment may not have listened yet. */
   announceAgainMs: 1_000,
   /** Cards come and go; looked at so often, and when a stranger speaks, but not more often than that. */
-  refreshMs: 10_000,
+  refreshMs: 3_000,
   refreshMinMs: 500,
   /** Answers to everybody, and to one address. A host may hold many nodes that ask. */
   answersPerSecond: 64,
