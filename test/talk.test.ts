@@ -1,0 +1,256 @@
+/** What people do in a room besides talking to all: direct messages, topic, away, trust, peace, history; real chats on loopback. */
+import { afterEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Chat, type ChatOptions } from "../lib/chat.ts";
+import { readHistory } from "../lib/history.ts";
+import type { ChatEvent } from "../lib/ui/view.ts";
+
+const DEADLINE_MS = 10_000;
+const directories: string[] = [];
+let guests: Guest[] = [];
+
+afterEach(async () => {
+  await Promise.all(guests.map(({ chat }) => chat.leave()));
+  guests = [];
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true });
+});
+
+function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), "p2pchat-talk-"));
+  directories.push(directory);
+  return directory;
+}
+
+type EventOf<Kind extends ChatEvent["event"]> = Extract<ChatEvent, { event: Kind }>;
+
+class Guest {
+  readonly events: ChatEvent[] = [];
+  readonly #watchers = new Set<() => void>();
+
+  private constructor(readonly chat: Chat) {
+    chat.subscribe(events => {
+      this.events.push(...events);
+      for (const look of [...this.#watchers]) look();
+    });
+  }
+
+  static async open(name: string, through?: Guest, more: Partial<ChatOptions> = {}): Promise<Guest> {
+    const dial = through && { host: "127.0.0.1", port: through.chat.listensAt };
+    const guest = new Guest(await Chat.open({ name, host: "127.0.0.1", ...(dial && { dial }), ...more }));
+    guests.push(guest);
+    return guest;
+  }
+
+  async event<Kind extends ChatEvent["event"]>(
+    kind: Kind,
+    fits: (event: EventOf<Kind>) => boolean = () => true,
+  ): Promise<EventOf<Kind>> {
+    const { promise, resolve, reject } = Promise.withResolvers<EventOf<Kind>>();
+    const look = () => {
+      const found = this.all(kind).find(fits);
+      if (found !== undefined) resolve(found);
+    };
+    const fail = () => reject(new Error(`${this.chat.name}: no such ${kind}: ${fits}\n${JSON.stringify(this.events)}`));
+    const timer = setTimeout(fail, DEADLINE_MS);
+    this.#watchers.add(look);
+    look();
+    return await promise.finally(() => {
+      clearTimeout(timer);
+      this.#watchers.delete(look);
+    });
+  }
+
+  all<Kind extends ChatEvent["event"]>(kind: Kind): EventOf<Kind>[] {
+    return this.events.filter((event): event is EventOf<Kind> => event.event === kind);
+  }
+
+  hears(text: string): Promise<EventOf<"message">> {
+    return this.event("message", message => message.text === text);
+  }
+
+  async leaves(): Promise<void> {
+    guests = guests.filter(guest => guest !== this);
+    await this.chat.leave();
+  }
+}
+
+async function three(more: Partial<ChatOptions> = {}): Promise<[Guest, Guest, Guest]> {
+  const alice = await Guest.open("Alice", undefined, more);
+  const bob = await Guest.open("Bob", alice, more);
+  const carol = await Guest.open("Carol", bob, more);
+  await Promise.all([alice, bob].map(guest => guest.event("join", ({ name }) => name === "Carol")));
+  return [alice, bob, carol];
+}
+
+describe("a direct message", () => {
+  test("is read by whom it is for and by nobody else, in its place among the other texts", async () => {
+    const [alice, bob, carol] = await three();
+    alice.chat.say("before");
+    alice.chat.direct("Bob", "psst");
+    alice.chat.say("after");
+    await Promise.all([bob.hears("after"), carol.hears("after")]);
+    const heard = (guest: Guest) =>
+      guest.events.flatMap(event => (event.event === "message" || event.event === "direct" ? [event.text] : []));
+    expect(heard(bob)).toEqual(["before", "psst", "after"]);
+    expect(heard(alice)).toEqual(["before", "psst", "after"]);
+    expect(heard(carol)).toEqual(["before", "after"]);
+    expect(bob.all("direct")).toMatchObject([{ name: "Alice", to: "Bob", own: false, history: false }]);
+    expect(alice.all("direct")).toMatchObject([{ name: "Alice", to: "Bob", own: true }]);
+  });
+
+  test("to nobody, to oneself, or too long, is refused", async () => {
+    const alice = await Guest.open("Alice");
+    await Guest.open("Bob", alice);
+    await alice.event("join");
+    expect(() => alice.chat.direct("Eve", "x")).toThrow("nobody here is called Eve");
+    expect(() => alice.chat.direct("Alice", "x")).toThrow("Alice is you");
+    expect(() => alice.chat.direct("Bob", "x".repeat(65_536))).toThrow("a direct text may hold 65480 bytes");
+  });
+
+  test("is found in the history after a restart, on both sides, and told as backlog to its reader", async () => {
+    const data = scratch();
+    const [alice, bob, carol] = await three({ data });
+    alice.chat.direct("Bob", "psst");
+    await bob.event("direct");
+    await bob.leaves();
+    expect(bob.chat.name).toBe("Bob");
+    const again = await Guest.open("Bob", carol, { data });
+    expect(await again.event("direct")).toMatchObject({
+      text: "psst",
+      name: "Alice",
+      to: "Bob",
+      history: true,
+      seen: true,
+    });
+    expect(again.chat.search("psst", 5)).toMatchObject([{ name: "Alice", to: "Bob", own: false }]);
+    await alice.leaves();
+    const back = await Guest.open("Alice", carol, { data });
+    expect(await back.event("direct")).toMatchObject({ text: "psst", own: true, to: "Bob", history: true });
+    expect(readHistory(data, "Alice")).toMatchObject([{ kind: "direct", text: "psst", to: { name: "Bob" } }]);
+    expect(readHistory(data, "Carol")).toEqual([]);
+  });
+});
+
+describe("the room", () => {
+  test("has a topic that newcomers learn", async () => {
+    const [alice, bob, carol] = await three();
+    bob.chat.setTopic("lunch");
+    expect(await alice.event("topic")).toMatchObject({ name: "Bob", text: "lunch", history: false });
+    await carol.event("topic");
+    const dave = await Guest.open("Dave", carol);
+    expect(await dave.event("topic")).toMatchObject({ name: "Bob", text: "lunch", history: true });
+    expect(dave.chat.topic).toBe("lunch");
+  });
+
+  test("knows who is away, and what people do", async () => {
+    const [alice, bob] = await three();
+    bob.chat.act("waves");
+    bob.chat.setAway("lunch");
+    expect(await alice.event("away")).toMatchObject({ name: "Bob", text: "lunch" });
+    expect(alice.all("message")).toMatchObject([{ text: "waves", action: true, name: "Bob" }]);
+    const awayOf = (guest: Guest) => guest.chat.presence().find(({ name }) => name === "Bob")?.away;
+    expect(awayOf(alice)).toBe("lunch");
+    const dave = await Guest.open("Dave", alice);
+    expect(awayOf(dave)).toBe("lunch");
+    bob.chat.setAway(null);
+    await dave.event("away", ({ text }) => text === null);
+    expect(awayOf(dave)).toBeNull();
+  });
+
+  test("confirms what one said, when one wants to know", async () => {
+    const [alice] = await three();
+    alice.chat.watchReach();
+    alice.chat.say("hello");
+    const { id } = await alice.hears("hello");
+    await alice.event("reached", event => event.id === id && event.reached > 0 && event.reached === event.linked);
+  });
+
+  test("that is empty keeps what one says", async () => {
+    const alice = await Guest.open("Alice");
+    alice.chat.watchReach();
+    alice.chat.say("hello");
+    await alice.event("reached", ({ reached, linked }) => reached === 0 && linked === 0);
+    const bob = await Guest.open("Bob", alice);
+    await bob.hears("hello");
+    await alice.event("reached", ({ reached, linked }) => reached === 1 && linked === 1);
+  });
+});
+
+describe("people", () => {
+  test("who come with another key under a known name are told apart", async () => {
+    const data = scratch();
+    const alice = await Guest.open("Alice", undefined, { data });
+    const bob = await Guest.open("Bob", alice);
+    await alice.event("join");
+    expect(alice.all("notice")).toEqual([]);
+    await bob.leaves();
+    await Guest.open("Bob", alice);
+    const { message, level } = await alice.event("notice");
+    expect(level).toBe("warning");
+    expect(message).toStartWith("this Bob is not the Bob you met before: the key is another one.");
+    expect(alice.chat.whois("Bob")).toMatchObject({ name: "Bob", other_key_seen: true, verified: null });
+  });
+
+  test("who only look alike are not accused", async () => {
+    const alice = await Guest.open("Alice");
+    await Guest.open("Bob", alice);
+    await Guest.open("Воb", alice);
+    const { message } = await alice.event("notice");
+    expect(message).toBe("Воb and Bob look alike, but they are two people: /whois tells them apart");
+    await Guest.open("Bobby", alice);
+    await alice.event("join", ({ name }) => name === "Bobby");
+    expect(alice.all("notice")).toHaveLength(1);
+  });
+
+  test("read the same phrase to each other, and stay verified", async () => {
+    const data = scratch();
+    const alice = await Guest.open("Alice", undefined, { data });
+    const bob = await Guest.open("Bob", alice, { data });
+    await alice.event("join");
+    expect(alice.chat.phrase("Bob")).toBe(bob.chat.phrase("Alice"));
+    expect(alice.chat.setVerified("bob", true)).toMatchObject({ name: "Bob", verified: expect.any(Number) });
+    await alice.leaves();
+    const again = await Guest.open("Alice", bob, { data });
+    expect(again.chat.presence().find(({ name }) => name === "Bob")?.verified).toBe(true);
+  });
+
+  test("who are ignored are not heard, by key, in later runs neither", async () => {
+    const data = scratch();
+    const [alice, bob, carol] = await three({ data });
+    alice.chat.setIgnored("Bob", true);
+    bob.chat.say("noise");
+    carol.chat.say("music");
+    await alice.hears("music");
+    await carol.hears("noise");
+    bob.chat.rename("Robert");
+    await alice.event("rename");
+    bob.chat.say("more noise");
+    await carol.hears("more noise");
+    await alice.leaves();
+    const again = await Guest.open("Alice", carol, { data });
+    expect(again.chat.ignored()).toMatchObject([{ name: "Robert", ignored: true }]);
+    expect(again.chat.history(10)).toMatchObject([{ text: "music" }]);
+    again.chat.setIgnored("Robert", false);
+    bob.chat.say("welcome");
+    await again.hears("welcome");
+    expect(again.all("message").map(({ text }) => text)).toEqual(["music", "welcome"]);
+    expect(alice.all("message").map(({ text }) => text)).toEqual(["music"]);
+  });
+});
+
+describe("history", () => {
+  test("is asked for by name and by words, and says why when it cannot be", async () => {
+    const [alice, bob] = await three({ data: scratch() });
+    bob.chat.say("red fox");
+    alice.chat.say("red dog");
+    await Promise.all([alice.hears("red fox"), bob.hears("red dog")]);
+    expect(bob.chat.history(10, "alice").map(({ text }) => text)).toEqual(["red dog"]);
+    expect(bob.chat.search("fox", 10)).toMatchObject([{ text: "red fox", name: "Bob", own: true }]);
+    expect(() => bob.chat.search('"', 10)).toThrow("that cannot be searched for: a quote is not closed");
+    expect(() => bob.chat.history(10, "Nobody")).toThrow("nobody called Nobody has said anything that was kept");
+    const eve = await Guest.open("Eve", alice);
+    expect(() => eve.chat.search("fox", 10)).toThrow("there is no history: nothing is kept in this run");
+  });
+});
