@@ -62,10 +62,12 @@ export function jitter(context: Context, ms: number): number {
   return ms * (0.5 + context.config.random());
 }
 
-/** A copy in random order (Fisher and Yates). */
-export function shuffled<T>(context: Context, list: readonly T[]): T[] {
-  const rest = [...list];
-  const result: T[] = [];
-  while (rest.length > 0) result.push(...rest.splice(randomBelow(context, rest.length), 1));
-  return result;
+/** Up to `count` different ones at random (Floyd's algorithm: the rest of a long list is not touched). */
+export function sample<T>(context: Context, list: readonly T[], count: number): T[] {
+  const chosen = new Set<number>();
+  for (let last = Math.max(0, list.length - count); last < list.length; last += 1) {
+    const index = randomBelow(context, last + 1);
+    chosen.add(chosen.has(index) ? last : index);
+  }
+  return Array.from(chosen, index => list[index] as T);
 }

@@ -7,7 +7,7 @@
 import type { LinkId, PeerInfo, RefusalInfo } from "../codec/message.ts";
 import type { Address } from "../codec/post.ts";
 import { limits } from "../limits.ts";
-import { type Context, jitter, randomBelow, shuffled } from "./context.ts";
+import { type Context, jitter, randomBelow, sample } from "./context.ts";
 import { type Member, type Members, newReach, type Reach } from "./members.ts";
 import { freeName, isName } from "./names.ts";
 import type { Peer } from "./peer.ts";
@@ -96,31 +96,46 @@ export class Mesh {
 
   /** Somebody has come, gone or moved. */
   onRoster(member: Member): void {
-    const isNewer = member.stream.first.clock > this.context.self.first.clock;
+    const { now, self, peers } = this.context;
+    const isNewer = member.stream.first.clock > self.first.clock;
     // Everybody hears of a newcomer at once; it dials us first.
     if (member.present && isNewer && member.reach.notBefore === 0)
       this.waitFor(member.reach, jitter(this.context, limits.dialYieldMs));
-    // A little later, since many come at once when one arrives.
-    else this.arm(this.context.now + limits.rosterPauseMs);
+    // A little later, since many come at once when one arrives; and not at all where there are links enough.
+    else if (this.linksWanted() > peers.size) this.arm(now + limits.rosterPauseMs);
+    else this.arm(Math.max(now + limits.rosterPauseMs, this.nextProbeAt));
   }
 
   onTimer(): void {
     this.armedAt = Number.POSITIVE_INFINITY;
-    const { context, members } = this;
-    const { now } = context;
+    const { now, peers } = this.context;
+    const { present, lost } = this.unlinked();
     let soonest = Number.POSITIVE_INFINITY;
-    let missing = this.linksWanted() - context.peers.size - this.dials.size;
-    const waiting = [...members.present()].filter(member => this.isDialable(member));
-    for (const member of missing < waiting.length ? shuffled(context, waiting) : waiting) {
+    const ready: Member[] = [];
+    const missing = this.linksWanted() - peers.size - this.dials.size;
+    for (const member of present) {
       // Whoever could not be reached is tried again even where no more links are wanted: it may be gone unnoticed.
       if (missing <= 0 && member.reach.failures === 0) continue;
       if (member.reach.notBefore > now) soonest = Math.min(soonest, member.reach.notBefore);
-      else if (this.dials.size < limits.dialsMax) {
-        this.dial(member);
-        missing -= 1;
-      }
+      else if (member.reach.failures > 0) this.dial(member);
+      else ready.push(member);
     }
-    this.arm(Math.min(soonest, this.probe(waiting), this.enterAgain(), this.thinOut()));
+    for (const member of sample(this.context, ready, missing)) this.dial(member);
+    this.arm(Math.min(soonest, this.probe(present, lost), this.enterAgain(), this.thinOut()));
+  }
+
+  /** Members to whom there is neither a link nor a dial under way. */
+  private unlinked(): { readonly present: Member[]; readonly lost: Member[] } {
+    const { linked, config } = this.context;
+    const present: Member[] = [];
+    const lost: Member[] = [];
+    for (const member of this.members.all()) {
+      if (member.reach.dialling !== undefined || linked.has(member.id) || member.id === config.identity.member)
+        continue;
+      if (member.present) present.push(member);
+      else if (!member.stream.ended) lost.push(member);
+    }
+    return { present, lost };
   }
 
   /** The room has outgrown a full mesh: lets one link go, and returns when to do so again. */
@@ -142,22 +157,21 @@ export class Mesh {
    * Tries one member without a link at random, lost or thought present, and returns when to try the next. So splits meet
    * again, and nobody stays on the roster whose neighbours all went with it (as SWIM probes; Das et al., 2002).
    */
-  private probe(waiting: readonly Member[]): number {
+  private probe(present: readonly Member[], lost: readonly Member[]): number {
     const { now, peers } = this.context;
-    const lost = [...this.members.all()].filter(
-      member => !member.present && !member.stream.ended && this.isDialable(member),
-    );
-    const unlinked = [...lost, ...waiting];
-    if (unlinked.length === 0) return Number.POSITIVE_INFINITY;
-    // Alone, one tries as often as the back-off of each allows.
+    // Alone, one tries those who were lost as often as the back-off of each allows.
     const isAlone = peers.size === 0;
-    const candidates = isAlone ? lost : unlinked;
-    const soonest = Math.min(...candidates.map(member => member.reach.notBefore));
+    const candidates = (isAlone ? lost : [...lost, ...present]).filter(({ reach }) => reach.dialling === undefined);
+    if (candidates.length === 0) return Number.POSITIVE_INFINITY;
+    const soonest = candidates.reduce((at, { reach }) => Math.min(at, reach.notBefore), Number.POSITIVE_INFINITY);
     const dueAt = isAlone ? soonest : Math.max(this.nextProbeAt, soonest);
     if (dueAt > now) return dueAt;
-    const ready = candidates.filter(member => member.reach.notBefore <= now && member.reach.dialling === undefined);
-    const member = ready[randomBelow(this.context, ready.length)];
-    if (member !== undefined && this.dials.size < limits.dialsMax) this.dial(member);
+    const [member] = sample(
+      this.context,
+      candidates.filter(({ reach }) => reach.notBefore <= now),
+      1,
+    );
+    if (member !== undefined) this.dial(member);
     this.nextProbeAt = now + jitter(this.context, limits.probeIntervalMs);
     return isAlone ? now + limits.dialBackoffMinMs : this.nextProbeAt;
   }
@@ -178,13 +192,11 @@ export class Mesh {
     return size < limits.meshLinksLow ? limits.meshLinksTarget : size;
   }
 
-  private isDialable(member: Member): boolean {
-    if (member.id === this.context.config.identity.member || this.context.linked.has(member.id)) return false;
-    return member.reach.dialling === undefined && this.addressesOf(member).length > 0;
-  }
-
   private dial(member: Member): void {
-    this.emitDial(member.reach, member, this.addressesOf(member));
+    const addresses = this.addressesOf(member);
+    // Nowhere to dial: it has to come to us.
+    if (addresses.length === 0) member.reach.notBefore = Number.POSITIVE_INFINITY;
+    else this.emitDial(member.reach, member, addresses);
   }
 
   private emitDial(reach: Reach, member: Member | undefined, addresses: readonly Address[]): void {

@@ -9,7 +9,7 @@ import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type 
 import { memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { type Context, jitter, randomBelow, shuffled } from "./context.ts";
+import { type Context, jitter, randomBelow, sample } from "./context.ts";
 import { entryOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
@@ -197,7 +197,7 @@ export class Spread {
     const { eager } = stream.tree;
     // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
     if (post.seq > 0 && stream.tree.prove() && !isFullMesh)
-      for (const peer of shuffled(this.context, [...peers.values()]).slice(0, limits.meshLinksHigh)) eager.add(peer);
+      for (const peer of sample(this.context, [...peers.values()], limits.meshLinksHigh)) eager.add(peer);
     let frame: Uint8Array | undefined;
     const links: number[] = [];
     for (const peer of eager) {
@@ -231,7 +231,7 @@ export class Spread {
    */
   onHaveTimer(): void {
     this.haveArmed = false;
-    for (const peer of shuffled(this.context, [...this.context.peers.values()]).slice(0, limits.haveFanOut)) {
+    for (const peer of sample(this.context, [...this.context.peers.values()], limits.haveFanOut)) {
       const isNews = (stream: Stream) =>
         peer.info.member !== stream.author && !stream.tree.eager.has(peer) && peer.claims.head(stream) < stream.head;
       this.sendEntries(peer, [...this.news.keys()].filter(isNews).map(entryOf), "news");
@@ -365,9 +365,9 @@ export class Spread {
    * roundabout way; several hardly are, and whoever brings the next post first stays.
    */
   private adopt(stream: Stream): void {
-    const peers = shuffled(this.context, [...this.context.peers.values()]);
+    const peers = [...this.context.peers.values()];
     const strangers = peers.filter(peer => !stream.tree.eager.has(peer));
-    const [giver, ...others] = (strangers.length > 0 ? strangers : peers).slice(0, limits.adoptFanOut);
+    const [giver, ...others] = sample(this.context, strangers.length > 0 ? strangers : peers, limits.adoptFanOut);
     if (giver !== undefined) this.graft(giver, stream);
     for (const other of others) this.tryFeed(other, stream);
   }
