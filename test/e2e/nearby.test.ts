@@ -45,7 +45,10 @@ test("the offer can be declined, and --new does not look", async () => {
   await carol.until(/^Carol ⋅ 1 ›/m);
   expect(carol.scrollback().join("\n")).not.toContain("Join Alice");
   alice.type("nobody came\r");
-  await alice.until(/Alice: nobody came\nAlice ⋅ 1 ›/);
+  await alice.until("Alice: nobody came");
+  // They are told of each other, and each stays alone.
+  for (const name of ["Bob", "Carol"]) await alice.until(`another room near by, with ${name}:`);
+  await alice.until(/^Alice ⋅ 1 ›/m);
 });
 
 test("a private room is entered by its words alone, and by nobody without them", async () => {

@@ -156,3 +156,17 @@ test("nobody can forge a line or move the cursor of others", async () => {
   await alice.line("Bob: >INFO: Carol left.");
   expect(alice.lines.slice(2)).toEqual(["Bob: hi", "Bob: >INFO: Carol left."]);
 });
+
+test("a direct message is marked as one, and others do not see it", async () => {
+  await using world = await World.open();
+  const alice = world.pipe(["Alice"]);
+  const port = await alice.port();
+  const bob = world.pipe(["Bob", "127.0.0.1", port]);
+  const carol = world.pipe(["Carol", "127.0.0.1", port]);
+  for (const name of ["Bob", "Carol"]) await alice.line(`>INFO: ${name} joined.`);
+  alice.write("/msg Bob psst\nfor all\n");
+  await bob.line("Alice: for all");
+  await carol.line("Alice: for all");
+  expect(bob.lines).toContain("Alice (direct): psst");
+  expect(carol.lines.join("\n")).not.toContain("psst");
+});

@@ -61,7 +61,7 @@ describe("joining", () => {
     expect(copy.complaints).toBe(`p2pchat: cannot join the room at 127.0.0.1:${port}: it has this very identity\n`);
   });
 
-  test.todo("through another from a copy of one's disk ends the older session, which says why", async () => {
+  test("through another from a copy of one's disk ends the older session, which says why", async () => {
     await using world = await World.open();
     const alice = world.pipe(["Alice"]);
     const bob = world.pipe(["Bob", "127.0.0.1", await alice.port()]);
