@@ -29,6 +29,12 @@ export interface Scenario {
   readonly undialable: number;
   /** Quiet time after the last join, ms. */
   readonly settle: number;
+  /** Part of the operations that only read: they cost nothing here, and count as operations. */
+  readonly reads: number;
+  /** Part of the members who crash at one instant, in the middle of the talk. */
+  readonly massCrash: number;
+  /** The network is cut in two halves while they talk. */
+  readonly split: boolean;
 }
 
 export const FAULT_KINDS = [
@@ -60,6 +66,9 @@ export const DEFAULTS: Scenario = {
   faults: FAULT_KINDS,
   undialable: 0,
   settle: 5_000,
+  reads: 0,
+  massCrash: 0,
+  split: false,
 };
 
 export interface Report {
@@ -70,12 +79,15 @@ export interface Report {
   readonly latencyMs: { readonly median: number; readonly p99: number; readonly max: number };
   /** Hops to the last member: mean and maximum over texts. */
   readonly hops: { readonly mean: number; readonly max: number };
-  /** Frames of any kind for each text said, while they were said. */
+  /** Frames of any kind for each operation, while they went on; and for each text. */
+  readonly framesPerOperation: number;
   readonly framesPerText: number;
   readonly bytesPerText: number;
-  /** Copies beyond the one that each member needs (relative message redundancy). */
+  /** Copies beyond the one that each member needs (relative message redundancy): in all, and in the second half. */
   readonly redundancy: number;
-  /** From the last fault's end until all agreed, ms; −1 for never. */
+  readonly redundancyWarm: number;
+  /** From the end of the faults until everybody had every text, and until they agreed on all else too, ms; −1: never. */
+  readonly textsMs: number;
   readonly convergedMs: number;
   readonly linksMean: number;
   readonly traceHash: string;
@@ -84,6 +96,9 @@ export interface Report {
 
 /** How long a room may take to agree once all is well again, ms of its own time. */
 const CONVERGENCE_LIMIT_MS = 120_000;
+const STEP_MS = 250;
+/** Until a person starts a program again that has told of its trouble. */
+const PERSON_MS = 10_000;
 
 interface Said {
   readonly at: number;
@@ -97,7 +112,7 @@ export class Run {
   private readonly said = new Map<string, Said>();
   /** Hops each node's first copy of a post took, by node. */
   private readonly hops = new Map<SimNode, Map<string, number>>();
-  private readonly founders: SimNode[] = [];
+  private operations = 0;
 
   constructor(private readonly scenario: Scenario) {
     const { seed, latency, jitter } = scenario;
@@ -124,15 +139,40 @@ export class Run {
     const end = start + scenario.seconds * 1000;
     this.scheduleTalk(start, end);
     this.scheduleFaults(start, end);
-    world.runUntil(end);
+    if (scenario.split) world.cut(node => node.index % 2);
+    world.runUntil((start + end) / 2);
+    const middle = structuredClone(world.counters);
+    const crashed = this.crashMany();
+    if (crashed) world.runUntilTrue(() => this.textsDiffer() === undefined, CONVERGENCE_LIMIT_MS, STEP_MS);
+    const textsAfterCrashMs = world.now - (start + end) / 2;
+    world.runUntil(Math.max(end, world.now));
     const after = structuredClone(world.counters);
+    const { textsMs, convergedMs } = this.converge();
+    return this.report({ before, middle, after, textsMs: crashed ? textsAfterCrashMs : textsMs, convergedMs });
+  }
+
+  /** A part of the members dies at one instant. Returns whether any did. */
+  private crashMany(): boolean {
+    const { scenario, world } = this;
+    const doomed = this.alive().filter(node => node.index > 0 && this.random() < scenario.massCrash);
+    for (const node of doomed) node.crash();
+    world.note("mass crash", doomed.length);
+    return doomed.length > 0;
+  }
+
+  /** The faults end; runs until all agree. */
+  private converge(): { readonly textsMs: number; readonly convergedMs: number } {
+    const { world } = this;
+    const start = world.now;
     this.mend();
-    const mendedAt = world.now;
-    const agreed = world.runUntilTrue(() => this.disagreement() === undefined, CONVERGENCE_LIMIT_MS, 250);
-    const convergedMs = agreed ? world.now - mendedAt : -1;
+    world.at(start + PERSON_MS, () => this.startAgain());
+    const hasTexts = world.runUntilTrue(() => this.textsDiffer() === undefined, CONVERGENCE_LIMIT_MS, STEP_MS);
+    const textsMs = hasTexts ? world.now - start : -1;
+    const agrees = world.runUntilTrue(() => this.disagreement() === undefined, CONVERGENCE_LIMIT_MS, STEP_MS);
+    const convergedMs = agrees ? world.now - start : -1;
     const problem = this.disagreement();
     if (problem !== undefined) world.violations.push(`no agreement after ${CONVERGENCE_LIMIT_MS} ms: ${problem}`);
-    return this.report(before, after, convergedMs);
+    return { textsMs, convergedMs };
   }
 
   /** Everybody joins, each through somebody who is there, and the room comes to rest. */
@@ -141,7 +181,6 @@ export class Run {
     for (let index = 0; index < scenario.nodes; index += 1) {
       const node = world.add(this.door());
       node.isDialable = index === 0 || this.random() >= scenario.undialable;
-      this.founders.push(node);
       world.runFor(scenario.joinEvery);
     }
     world.runFor(scenario.settle);
@@ -154,21 +193,28 @@ export class Run {
   private scheduleTalk(start: number, end: number): void {
     const { world, scenario } = this;
     const talk = () => {
-      const senders = scenario.senders === 0 ? this.alive() : this.alive().slice(0, scenario.senders);
-      const speaker = pick(
-        this.random,
-        senders.filter(node => !node.isAsleep),
-      );
-      if (speaker?.core !== undefined) {
-        speaker.say("x".repeat(scenario.size));
-        const stream = speaker.ownStream;
-        const post = stream?.get(stream.head);
-        if (post !== undefined) this.said.set(postKey(post), { at: world.now, lastAt: world.now, hops: 0 });
-      }
+      this.operations += 1;
+      if (this.random() >= scenario.reads) this.sayOne();
       const next = world.now + 1000 / scenario.rate;
       if (next < end) world.at(next, talk);
     };
     if (scenario.rate > 0) world.at(start, talk);
+  }
+
+  private sayOne(): void {
+    const { world, scenario } = this;
+    const alive = this.alive();
+    const senders = scenario.senders === 0 ? alive : alive.slice(0, scenario.senders);
+    const speaker = pick(
+      this.random,
+      senders.filter(node => !node.isAsleep),
+    );
+    if (speaker?.core !== undefined) {
+      speaker.say("x".repeat(scenario.size));
+      const stream = speaker.ownStream;
+      const post = stream?.get(stream.head);
+      if (post !== undefined) this.said.set(postKey(post), { at: world.now, lastAt: world.now, hops: 0 });
+    }
   }
 
   // Faults.
@@ -259,7 +305,10 @@ export class Run {
       node.bytesPerMs = Number.POSITIVE_INFINITY;
       if (node.isAsleep) node.wake();
     }
-    world.runFor(10_000);
+  }
+
+  private startAgain(): void {
+    const { world } = this;
     // Whoever dialled into a cut, or knows nobody who is left, says so on the screen; a person starts it again.
     const living = new Map(this.alive().map(node => [node.member, node]));
     const knowsOthers = (node: SimNode) =>
@@ -293,10 +342,11 @@ export class Run {
       if (names !== members.map(id => first.core?.members.displayName(id)).join())
         return `node ${node.index} has other names than node ${first.index}`;
     }
-    return this.logsDiffer(all);
+    return this.textsDiffer();
   }
 
-  private logsDiffer(all: readonly SimNode[]): string | undefined {
+  private textsDiffer(): string | undefined {
+    const all = this.world.nodes.filter(node => node.core !== undefined && !node.hasLeft);
     const [first] = all;
     const want = first === undefined ? [] : textKeys(first);
     for (const node of all) {
@@ -328,14 +378,21 @@ export class Run {
     arrived.set(key, (this.hops.get(from)?.get(key) ?? 0) + 1);
   }
 
-  private report(before: Counters, after: Counters, convergedMs: number): Report {
-    const { world } = this;
+  private report(measured: {
+    readonly before: Counters;
+    readonly middle: Counters;
+    readonly after: Counters;
+    readonly textsMs: number;
+    readonly convergedMs: number;
+  }): Report {
+    const { before, middle, after, textsMs, convergedMs } = measured;
+    const { world, operations } = this;
     const texts = [...this.said.values()];
     const latencies = texts.map(({ at, lastAt }) => lastAt - at).sort((a, b) => a - b);
     const quantile = (q: number) =>
       round(latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? 0);
     const alive = this.alive();
-    const perText = (value: number) => round(value / Math.max(1, texts.length));
+    const frames = after.frames - before.frames;
     return {
       seed: this.scenario.seed,
       members: alive.length,
@@ -345,15 +402,22 @@ export class Run {
         mean: round(texts.reduce((sum, { hops }) => sum + hops, 0) / Math.max(1, texts.length)),
         max: texts.reduce((most, { hops }) => Math.max(most, hops), 0),
       },
-      framesPerText: perText(after.frames - before.frames),
-      bytesPerText: perText(after.bytes - before.bytes),
-      redundancy: round((after.postCopies - before.postCopies) / Math.max(1, after.postFirsts - before.postFirsts) - 1),
+      framesPerOperation: round(frames / Math.max(1, operations)),
+      framesPerText: round(frames / Math.max(1, texts.length)),
+      bytesPerText: round((after.bytes - before.bytes) / Math.max(1, texts.length)),
+      redundancy: redundancy(before, after),
+      redundancyWarm: redundancy(middle, after),
+      textsMs,
       convergedMs,
       linksMean: round(alive.reduce((sum, node) => sum + node.links.size, 0) / Math.max(1, alive.length)),
       traceHash: world.traceHash,
       violations: world.violations,
     };
   }
+}
+
+function redundancy(from: Counters, to: Counters): number {
+  return round((to.postCopies - from.postCopies) / Math.max(1, to.postFirsts - from.postFirsts) - 1);
 }
 
 export function postKey(post: Post): string {

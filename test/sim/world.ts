@@ -438,7 +438,7 @@ export class SimNode {
   }
 
   private onNews(news: News): void {
-    if (news.type === "said") this.onSaid(news.post);
+    if (news.type === "said") this.hear(news.post);
     if (news.type === "synced") {
       this.isSynced = news.complete;
       // As the program does: the person is told that the room does not answer, and tries again or not.
@@ -453,7 +453,7 @@ export class SimNode {
   }
 
   /** Every text once, every author in order. */
-  private onSaid(post: Post): void {
+  hear(post: Post): void {
     const key = `${post.author} ${post.session}`;
     const last = this.newest.get(key) ?? -1;
     if (post.seq <= last) this.world.violations.push(`node ${this.index} was told ${key} ${post.seq} after ${last}`);
