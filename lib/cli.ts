@@ -135,6 +135,7 @@ async function settingsOf(options: Options, name: string): Promise<ChatOptions> 
     ...(options.port !== undefined && { port: options.port }),
     ...(options.dial !== undefined && { dial: options.dial }),
     ...(data !== undefined && { data }),
+    ...(options.keepMs !== undefined && options.keepMs < Number.POSITIVE_INFINITY && { keepMs: options.keepMs }),
     ...(options.key !== undefined && { roomKey: await (await import("./key.ts")).roomKeyOf(options.key) }),
   };
 }

@@ -3,7 +3,17 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { roomKeyOf } from "../lib/key.ts";
-import { dataDirectory, HELP, NAME_MISSING, type Options, parse, UsageError } from "../lib/options.ts";
+import {
+  dataDirectory,
+  FLAGS,
+  HELP,
+  NAME_MISSING,
+  type Options,
+  parse,
+  SUBCOMMANDS,
+  UsageError,
+  VALUES,
+} from "../lib/options.ts";
 import { version } from "../package.json";
 import { Terminal } from "./e2e/terminal.ts";
 
@@ -124,6 +134,16 @@ const COMPLAINTS: readonly (readonly [argv: readonly string[], sentence: string]
   [["Bob", "--key", " "], '--key needs a value, as in: --key "two words"'],
   [["Bob", "--json=yes"], "--json takes no value"],
   [["Bob", "--plain", "--json"], "--plain and --json exclude each other"],
+  [["Bob", "--keep", "soon"], '"soon" is no length of time, it looks like 12h, 30d, 1y or all'],
+  [["Bob", "--keep", "0d"], '"0d" is no length of time, it looks like 12h, 30d, 1y or all'],
+  [["Bob", "--keep"], "--keep needs a value, as in: --keep 30d"],
+  [["Bob", "--time", "13"], '"13" is no form of time, it is 12, 24 or off'],
+  [["Bob", "--discover", "wan"], '"wan" is no place to look for rooms, it is lan, loopback or off'],
+  [["Bob", "--discover", "lan:0"], '"0" is no port, a port is a number from 1 to 65535'],
+  [["Bob", "--new", "localhost", "80"], "--new opens a room, so it takes no place"],
+  [["Bob", "--private", "localhost", "80"], "--private opens a room with new words, so it takes no --key and no place"],
+  [["Bob", "--private", "--key", "a b"], "--private opens a room with new words, so it takes no --key and no place"],
+  [["Bob", "lusab-babad-gutih-tugad", "--key", "a b"], "code words and --key exclude each other"],
   // Names; room/names.ts has the whole table.
   [[""], "a name may not be empty"],
   [["a".repeat(33)], "a name has at most 32 characters, this one has 33"],
@@ -188,6 +208,41 @@ describe("the command line", () => {
     expect(key(["Bob", "--key", "others"], { P2PCHAT_KEY: "two words" })).toBe("others");
   });
 
+  test.each([
+    [["lusab-babad-gutih-tugad"], "lusab-babad-gutih-tugad"],
+    [["LUSAB", "babad", "gutih", "tugad"], "LUSAB babad gutih tugad"],
+    [["lusabbabadgutihtugad"], "lusabbabadgutihtugad"],
+    [["lusab-babad", "gutih-tugad"], "lusab-babad gutih-tugad"],
+    [["four quite unusual words"], "four quite unusual words"],
+    [["drei", "schöne", "wörter"], "drei schöne wörter"],
+  ])("%j are code words, whose room is found", (words, key) => {
+    expect(optionsOf("Bob", ...words)).toEqual({ ...NOTHING_ASKED, name: "Bob", find: true, key });
+  });
+
+  test("passes on what the room is to be like", () => {
+    const argv = ["--keep", "30d", "--time", "12", "--private", "--discover", "loopback:5"];
+    expect(optionsOf("Alice", ...argv)).toEqual({
+      ...NOTHING_ASKED,
+      keepMs: 30 * 86_400_000,
+      time: "12",
+      private: true,
+      discovery: { scope: "loopback", port: 5, explicit: true },
+    });
+    expect(optionsOf("Alice", "--new", "--keep=all")).toMatchObject({ fresh: true, keepMs: Number.POSITIVE_INFINITY });
+  });
+
+  test("looks where the environment says, unless an option does, and under test nowhere", () => {
+    const discovery = (argv: string[], environment: Record<string, string>) => {
+      const command = parse(["Alice", ...argv], environment);
+      return command.type === "chat" ? command.options.discovery : undefined;
+    };
+    const variable = { P2PCHAT_DISCOVERY: "loopback:7" };
+    expect(discovery([], variable)).toEqual({ scope: "loopback", port: 7, explicit: false });
+    expect(discovery(["--discover", "off"], variable)).toEqual({ scope: "off", port: undefined, explicit: true });
+    expect(discovery([], { NODE_ENV: "test" })?.scope).toBe("off");
+    expect(discovery([], { NODE_ENV: "test", ...variable })?.scope).toBe("loopback");
+  });
+
   test("gives help and the version whatever else is wrong", () => {
     for (const flag of ["-h", "--help"]) expect(parse(["--nonsense", flag], {})).toEqual({ type: "help" });
     for (const flag of ["-v", "--version"]) expect(parse(["a", "b", flag], {})).toEqual({ type: "version" });
@@ -198,7 +253,7 @@ describe("the command line", () => {
 describe("the help", () => {
   test("is readable at 80 columns and names everything there is", () => {
     expect(Math.max(...HELP.split("\n").map(line => line.length))).toBeLessThanOrEqual(80);
-    for (const word of ["--port", "--host", "--plain", "--json", "--stay", "--data", "--volatile", "--key", "--help"])
+    for (const word of [...Object.keys(VALUES), ...FLAGS, ...Object.keys(SUBCOMMANDS), "--help"])
       expect(HELP).toContain(word);
     for (const word of ["--version", "P2PCHAT_KEY", "XDG_DATA_HOME", "Exit status"]) expect(HELP).toContain(word);
   });
