@@ -1,73 +1,270 @@
 /**
- * What a person can type: a text, or a command from the table below, which is also `/help`. All fronts share it.
+ * What a person can type: a text, or a command from the table below, which is also `/help`. All fronts share it; in JSON
+ * mode the parameters are the fields of a command.
  *
  * Invariant: a line that was meant as a command is never said into the room, and what cannot be done throws a `ChatError`
  * with one sentence, so that the line can stay where it was typed.
  */
 import { ChatError } from "../errors.ts";
 import { cleanLine } from "./clean.ts";
-import type { ChatControl, MemberView } from "./view.ts";
+import { memberLines, pastLines, personLines, table } from "./tables.ts";
+import type { Talk } from "./talk.ts";
 
-/** What became of a line. */
+/** What became of a line. `data` says in JSON what `lines` say to people. */
 export type Outcome =
   | { readonly kind: "done" }
-  | { readonly kind: "shown"; readonly lines: readonly string[] }
+  | { readonly kind: "shown"; readonly lines: readonly string[]; readonly data: object }
+  | { readonly kind: "clear" }
   | { readonly kind: "quit" };
+
+export interface Parameter {
+  readonly name: "name" | "text" | "limit" | "answer" | "rule" | "command";
+  readonly optional?: true;
+  /** What it can be; the first of them are offered first. */
+  readonly words?: () => readonly string[];
+}
+
+export type Arguments = Partial<Record<Parameter["name"], string>>;
 
 export interface Command {
   readonly name: string;
   readonly aliases: readonly string[];
-  /** What follows the name. */
-  readonly usage: string;
+  /** What follows the name; a `text` takes all the rest. */
+  readonly parameters: readonly Parameter[];
   /** One line. */
   readonly help: string;
-  run(chat: ChatControl, argument: string): Outcome;
+  run(talk: Talk, given: Arguments): Outcome;
 }
 
+/** When the bell rings. */
+export const bellRules = ["mentions", "all", "off"] as const;
+export type BellRule = (typeof bellRules)[number];
+
+const searchMaxTexts = 50;
+const historyTexts = 50;
+const historyMaxTexts = 10_000;
 const done: Outcome = { kind: "done" };
+const shown = (lines: readonly string[], data: object): Outcome => ({ kind: "shown", lines, data });
+const said = (line: string, data: object): Outcome => shown([line], data);
+
+const name: Parameter = { name: "name" };
+const text: Parameter = { name: "text" };
+const optional = (parameter: Parameter): Parameter => ({ ...parameter, optional: true });
 
 export const commands: readonly Command[] = [
   {
     name: "/help",
     aliases: [],
-    usage: "",
-    help: "shows this",
-    run: () => ({ kind: "shown", lines: helpLines() }),
+    parameters: [{ name: "command", optional: true, words: () => commands.map(command => command.name.slice(1)) }],
+    help: "shows this, or how one command goes",
+    run(_talk, { command }) {
+      const lines = command === undefined ? helpLines() : helpOn(command);
+      return shown(lines, { lines });
+    },
   },
   {
     name: "/who",
     aliases: ["/names"],
-    usage: "",
-    help: "who is here, where, and how far away",
-    run: chat => ({ kind: "shown", lines: memberLines(chat.members()) }),
+    parameters: [],
+    help: "who is here, where, how far away, and since when silent",
+    run({ chat }) {
+      const members = chat.presence();
+      return shown(memberLines(members), { members });
+    },
+  },
+  {
+    name: "/whois",
+    aliases: [],
+    parameters: [name],
+    help: "what is known of somebody: key, address, verified or not",
+    run({ chat, times }, { name: wanted = "" }) {
+      const member = chat.whois(wanted);
+      return shown(personLines(member, times), { member });
+    },
   },
   {
     name: "/msg",
     aliases: ["/w"],
-    usage: "<name> <text>",
-    help: "says something to one member only",
-    run(chat, argument) {
-      const { name, text } = /^(?<name>\S+)\s+(?<text>[\s\S]+)$/.exec(argument)?.groups ?? {};
-      if (name === undefined || text === undefined) throw usageError(this);
-      chat.direct(name, text);
+    parameters: [name, text],
+    help: "says something to one member only; nobody else can read it",
+    run({ chat }, { name: to = "", text: words = "" }) {
+      chat.direct(to, words);
+      return done;
+    },
+  },
+  {
+    name: "/query",
+    aliases: [],
+    parameters: [optional(name), optional(text)],
+    help: "talks to one member only until /query alone",
+    run(talk, { name: to, text: words }) {
+      const partner = talk.converse(to);
+      if (words !== undefined) talk.say(words);
+      const line = partner ? `What you type goes to ${partner.name} only; /query ends that.` : "You talk to all again.";
+      return said(line, { name: partner?.name ?? null });
+    },
+  },
+  {
+    name: "/reply",
+    aliases: ["/r"],
+    parameters: [text],
+    help: "answers whoever wrote to you alone last",
+    run(talk, { text: words = "" }) {
+      talk.reply(words);
+      return done;
+    },
+  },
+  {
+    name: "/me",
+    aliases: [],
+    parameters: [text],
+    help: "says what you do: /me waves",
+    run({ chat }, { text: words = "" }) {
+      chat.act(words);
       return done;
     },
   },
   {
     name: "/nick",
     aliases: [],
-    usage: "<name>",
+    parameters: [name],
     help: "changes your name",
-    run(chat, argument) {
-      if (argument === "" || /\s/.test(argument)) throw usageError(this);
-      chat.rename(argument);
+    run({ chat }, { name: wanted = "" }) {
+      chat.rename(wanted);
       return done;
+    },
+  },
+  {
+    name: "/topic",
+    aliases: [],
+    parameters: [optional(text)],
+    help: "shows or sets what the room is about; /topic - clears it",
+    run({ chat }, { text: words }) {
+      const { topic } = chat;
+      if (words === undefined) return said(topic === "" ? "There is no topic." : `The topic is: ${topic}`, { topic });
+      chat.setTopic(words === "-" ? "" : words);
+      return done;
+    },
+  },
+  {
+    name: "/away",
+    aliases: [],
+    parameters: [optional(text)],
+    help: "tells all that you are away, and why",
+    run({ chat }, { text: words = "away" }) {
+      chat.setAway(words);
+      return done;
+    },
+  },
+  {
+    name: "/back",
+    aliases: [],
+    parameters: [],
+    help: "tells all that you are back",
+    run({ chat }) {
+      chat.setAway(null);
+      return done;
+    },
+  },
+  {
+    name: "/ignore",
+    aliases: [],
+    parameters: [optional(name)],
+    help: "shows nothing more of somebody, whatever the name; alone: lists them",
+    run({ chat }, { name: wanted }) {
+      if (wanted !== undefined) {
+        const member = chat.setIgnored(wanted, true);
+        return said(`You no longer see what ${member.name} says; /unignore ${member.name} takes that back.`, {
+          member,
+        });
+      }
+      const members = chat.ignored();
+      const names = members.map(member => member.name).join(", ");
+      return said(names === "" ? "Nobody is ignored." : `Ignored: ${names}`, { members });
+    },
+  },
+  {
+    name: "/unignore",
+    aliases: [],
+    parameters: [name],
+    help: "shows what somebody says again",
+    run({ chat }, { name: wanted = "" }) {
+      const member = chat.setIgnored(wanted, false);
+      return said(`You see again what ${member.name} says.`, { member });
+    },
+  },
+  {
+    name: "/verify",
+    aliases: [],
+    parameters: [name, { name: "answer", optional: true, words: () => ["yes", "no"] }],
+    help: "a phrase to compare by voice: is it really them, and nobody in between?",
+    run({ chat }, { name: wanted = "", answer }) {
+      if (answer === undefined) {
+        const phrase = chat.phrase(wanted);
+        return shown(phraseLines(cleanLine(wanted), phrase), { phrase });
+      }
+      if (answer !== "yes" && answer !== "no") throw usageError(this);
+      const member = chat.setVerified(wanted, answer === "yes");
+      const state = answer === "yes" ? "is verified now" : "is not verified";
+      return said(`${member.name} ${state}, key ${member.fingerprint}.`, { member });
+    },
+  },
+  {
+    name: "/search",
+    aliases: [],
+    parameters: [text],
+    help: 'what was said with these words; also "a phrase", wor*, a OR b, a NOT b',
+    run({ chat, times }, { text: words = "" }) {
+      const messages = chat.search(words, searchMaxTexts);
+      return shown(messages.length === 0 ? ["Nothing was found."] : pastLines(messages, times), { messages });
+    },
+  },
+  {
+    name: "/history",
+    aliases: [],
+    parameters: [optional(name), { name: "limit", optional: true }],
+    help: "what was said last, by all or by one: /history 50, /history Bob",
+    run({ chat, times }, { name: by, limit }) {
+      const wanted = limit === undefined ? historyTexts : Math.min(Number(limit), historyMaxTexts);
+      const messages = chat.history(wanted, by);
+      return shown(messages.length === 0 ? ["Nothing was said yet."] : pastLines(messages, times), { messages });
+    },
+  },
+  {
+    name: "/clear",
+    aliases: [],
+    parameters: [],
+    help: "an empty screen; what was said stays in the history",
+    run: () => ({ kind: "clear" }),
+  },
+  {
+    name: "/invite",
+    aliases: [],
+    parameters: [],
+    help: "the line that a friend types to join",
+    run({ chat }) {
+      const line = chat.invitation();
+      return shown(["A friend joins with:", line], { line });
+    },
+  },
+  {
+    name: "/bell",
+    aliases: [],
+    parameters: [{ name: "rule", optional: true, words: () => bellRules }],
+    help: "when the terminal rings while you look elsewhere",
+    run({ chat }, { rule }) {
+      const wanted = bellRules.find(known => known === rule);
+      if (rule !== undefined && wanted === undefined) throw usageError(this);
+      if (wanted !== undefined) chat.set("bell", wanted);
+      const now = wanted ?? chat.setting("bell") ?? bellRules[0];
+      const why = { mentions: "when you are named or written to alone", all: "for every text", off: "never" };
+      return said(`The bell rings ${why[bellRules.find(known => known === now) ?? "mentions"]}.`, { rule: now });
     },
   },
   {
     name: "/quit",
     aliases: [":q", ":quit"],
-    usage: "",
+    parameters: [optional(text)],
     help: "leaves; Ctrl-C and Ctrl-D do, too",
     run: () => ({ kind: "quit" }),
   },
@@ -75,80 +272,107 @@ export const commands: readonly Command[] = [
 
 const byWord = new Map(commands.flatMap(command => [command.name, ...command.aliases].map(word => [word, command])));
 
+/** The command of this word, with its slash or colon. */
+export function commandOf(word: string): Command | undefined {
+  return byWord.get(word.toLowerCase());
+}
+
 /**
  * Does what `line` asks for. Only `/word` and the two colon commands are commands: `:-)` and `/usr/bin/ld: not found` can
  * be said as they are, `/word` as `//word`.
  */
-export function submit(chat: ChatControl, line: string): Outcome {
+export function submit(talk: Talk, line: string): Outcome {
   const first = line.charCodeAt(0);
   if (first !== 0x2f && first !== 0x3a) {
-    if (line.trim() !== "") chat.say(line);
+    if (line.trim() !== "") talk.say(line);
     return done;
   }
   if (line.startsWith("//")) {
-    chat.say(line.slice(1));
+    talk.say(line.slice(1));
     return done;
   }
   const { word = "", argument = "" } = /^(?<word>\S+)(?<argument>[\s\S]*)$/.exec(line)?.groups ?? {};
-  const command = byWord.get(word.toLowerCase());
-  if (command !== undefined && (first === 0x2f || argument.trim() === "")) return command.run(chat, argument.trim());
+  const command = commandOf(word);
+  if (command !== undefined && (first === 0x2f || argument.trim() === ""))
+    return command.run(talk, argumentsOf(command, argument.trim()));
   if (/^\/\p{L}+$/u.test(word)) throw unknownCommand(word);
-  chat.say(line);
+  talk.say(line);
   return done;
 }
 
-function unknownCommand(word: string): ChatError {
+/** Throws `ChatError` where something is missing, or too much. */
+export function argumentsOf(command: Command, argument: string): Arguments {
+  const given: Arguments = {};
+  let rest = argument;
+  for (const parameter of command.parameters) {
+    if (rest === "") break;
+    const [, word = "", more = ""] = /^(\S+)\s*([\s\S]*)$/.exec(rest) ?? [];
+    // A number is never a name where a number is asked for: /history 50.
+    const isNumber = /^\d{1,9}$/.test(word);
+    if (parameter.name === "limit" ? !isNumber : isNumber && command.parameters.some(({ name }) => name === "limit"))
+      continue;
+    given[parameter.name] = parameter.name === "text" ? rest : word;
+    rest = parameter.name === "text" ? "" : more;
+  }
+  const isMissing = command.parameters.some(parameter => !parameter.optional && given[parameter.name] === undefined);
+  if (isMissing || rest !== "") throw usageError(command);
+  return given;
+}
+
+/** `/msg <name> <text>` */
+export function usageOf({ name, parameters }: Command): string {
+  const shape = ({ name, optional, words }: Parameter) => {
+    const inside = name !== "command" && words !== undefined ? words().join("|") : name;
+    return optional ? `[${inside}]` : `<${inside}>`;
+  };
+  return [name, ...parameters.map(shape)].join(" ");
+}
+
+/** The nearest word to one that was mistyped; undefined where none is near. */
+function nearestTo(word: string): string | undefined {
   const wanted = word.toLowerCase();
-  let nearest = "";
+  let nearest: string | undefined;
   let least = 3;
   for (const known of byWord.keys()) {
     const distance = known.startsWith(wanted) ? 1 : editDistance(wanted, known);
     if (distance < least) [nearest, least] = [known, distance];
   }
+  return nearest;
+}
+
+function unknownCommand(word: string): ChatError {
+  const nearest = nearestTo(word);
   const shown = cleanLine(word.length > 32 ? `${word.slice(0, 32)}…` : word);
-  const advice = nearest === "" ? "/help lists them" : `did you mean ${nearest}?`;
+  const advice = nearest === undefined ? "/help lists them" : `did you mean ${nearest}?`;
   return new ChatError("bad_command", `there is no command ${shown}: ${advice} (to say it, type /${shown})`);
 }
 
 function usageError(command: Command): ChatError {
-  return new ChatError("bad_command", `it goes like this: ${command.name} ${command.usage}`);
+  return new ChatError("bad_command", `it goes like this: ${usageOf(command)}`);
 }
 
 function helpLines(): string[] {
-  const rows = commands.map(({ name, aliases, usage, help }) => [[name, ...aliases, usage].join(" ").trim(), help]);
+  const rows = commands.map(command => [[usageOf(command), ...command.aliases].join(" "), command.help]);
   return [
     ...table(rows),
-    "Anything else is said to everybody; //x says /x. Alt-Enter starts a new line, up and down recall earlier lines.",
+    "Anything else is said to everybody; //x says /x. Tab completes, up and down recall earlier lines, Ctrl-R searches",
+    "them, Alt-Enter starts a new line. ✓ behind your text: everybody linked to you has it.",
   ];
 }
 
-/** Who is here, as a table. */
-export function memberLines(members: readonly MemberView[]): string[] {
-  return table(
-    members.map(({ name, address, port, self, linked, rtt_ms }) => [
-      cleanLine(name),
-      hostPort(address, port),
-      self ? "you" : linked ? "linked" : "relayed",
-      rtt_ms === null || self ? "" : `${rtt_ms < 10 ? rtt_ms.toFixed(1) : Math.round(rtt_ms)} ms`,
-    ]),
-  );
+function helpOn(word: string): string[] {
+  const command = commandOf(word.startsWith("/") || word.startsWith(":") ? word : `/${word}`);
+  if (command === undefined) throw unknownCommand(`/${word.replace(/^\//, "")}`);
+  const also = command.aliases.length > 0 ? ` (also ${command.aliases.join(", ")})` : "";
+  return [`${usageOf(command)}${also}: ${command.help}`];
 }
 
-function hostPort(address: string, port: number): string {
-  const host = cleanLine(address);
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** Cells in columns, as wide as the widest of each. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, Bun.stringWidth(cell));
-    });
-  }
-  const pad = (cell: string, column: number) => cell + " ".repeat((widths[column] ?? 0) - Bun.stringWidth(cell));
-  return rows.map(row => row.map(pad).join("  ").trimEnd());
+function phraseLines(name: string, phrase: string): string[] {
+  return [
+    phrase,
+    `Ask ${name} to type /verify with your name and to read these words to you, by voice or face to face.`,
+    `The same words: /verify ${name} yes. Others: somebody sits between you; trust nothing that was said.`,
+  ];
 }
 
 /** Levenshtein's, for words of a few letters; longer ones are far from everything. */

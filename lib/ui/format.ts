@@ -7,7 +7,7 @@
 import type { Colors } from "picocolors/types";
 import { unreachable } from "../errors.ts";
 import { cleanLine, cleanText } from "./clean.ts";
-import { memberLines } from "./commands.ts";
+import { memberLines } from "./tables.ts";
 import type { ChatEvent } from "./view.ts";
 
 type MessageEvent = Extract<ChatEvent, { event: "message" | "direct" }>;

@@ -4,7 +4,9 @@
  * Invariant: a line that is no valid command gets one `error` event and changes nothing.
  */
 import { ChatError, type ChatErrorCode } from "../errors.ts";
+import { type Arguments, type Command, commandOf, commands } from "./commands.ts";
 import { type FrontEnd, type LineFront, type LineIo, quit, runLines } from "./lines.ts";
+import { Talk } from "./talk.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 /** What a terminal might act upon though JSON need not escape it: DEL, C1, bidi controls, line separators. */
@@ -13,15 +15,19 @@ const eachUnsafe = new RegExp(unsafeInTerminals, "g");
 
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
 export function runJson(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
+  const talk = new Talk(chat);
   const front: LineFront = {
-    event: event => (event.event === "notice" || event.event === "reached" ? "" : jsonLine(event)),
-    line: (text, damaged) => (damaged ? errorLine("bad_command", "the line is not UTF-8") : runCommand(chat, text)),
+    event(event) {
+      if (event.event === "direct" || event.event === "rename") talk.hear([event]);
+      return event.event === "notice" || event.event === "reached" ? "" : jsonLine(event);
+    },
+    line: (text, damaged) => (damaged ? errorLine("bad_command", "the line is not UTF-8") : runCommand(talk, text)),
     overlong: bytes => errorLine("bad_command", `the line is too long: ${bytes} bytes`),
   };
   return runLines(chat, io, front);
 }
 
-function runCommand(chat: ChatControl, line: string): string | typeof quit {
+function runCommand(talk: Talk, line: string): string | typeof quit {
   let command: unknown;
   try {
     command = JSON.parse(line);
@@ -32,14 +38,16 @@ function runCommand(chat: ChatControl, line: string): string | typeof quit {
     return errorLine("bad_command", "the line is not a JSON object");
   }
   try {
-    return dispatch(chat, command);
+    return dispatch(talk, command);
   } catch (error) {
     if (error instanceof ChatError) return errorLine(error.code, error.message);
     throw error;
   }
 }
 
-function dispatch(chat: ChatControl, fields: object): string | typeof quit {
+/** The commands of the contract; after them those that people type, by their names and with their parameters as fields. */
+function dispatch(talk: Talk, fields: object): string | typeof quit {
+  const { chat } = talk;
   const command = "command" in fields ? fields.command : undefined;
   switch (command) {
     case "say":
@@ -56,11 +64,38 @@ function dispatch(chat: ChatControl, fields: object): string | typeof quit {
     case "quit":
       return quit;
     default:
-      throw new ChatError("bad_command", "command must be one of say, direct, who, rename, quit");
+      return typed(talk, command, fields);
   }
 }
 
-function stringField(fields: object, name: "text" | "to" | "name"): string {
+function typed(talk: Talk, word: unknown, fields: object): string | typeof quit {
+  const command = typeof word === "string" && /^[a-z]+$/.test(word) ? commandOf(`/${word}`) : undefined;
+  if (command === undefined) {
+    const words = ["say", "direct", "rename", ...commands.map(({ name }) => name.slice(1))];
+    throw new ChatError("bad_command", `command must be one of ${words.join(", ")}`);
+  }
+  const outcome = command.run(talk, argumentsIn(command, fields));
+  if (outcome.kind === "quit") return quit;
+  return outcome.kind === "shown" ? jsonLine({ event: "result", command: command.name.slice(1), ...outcome.data }) : "";
+}
+
+function argumentsIn({ parameters }: Command, fields: object): Arguments {
+  const given: Arguments = {};
+  for (const { name, optional } of parameters) {
+    if (optional && !Object.hasOwn(fields, name)) continue;
+    given[name] = name === "limit" ? countField(fields) : stringField(fields, name);
+  }
+  return given;
+}
+
+function countField(fields: object): string {
+  const limit = "limit" in fields ? fields.limit : undefined;
+  if (typeof limit !== "number" || !Number.isInteger(limit) || limit < 1)
+    throw new ChatError("bad_command", "limit must be a whole number above 0");
+  return String(limit);
+}
+
+function stringField(fields: object, name: "to" | keyof Arguments): string {
   const value: unknown = Object.hasOwn(fields, name) ? (fields as Record<string, unknown>)[name] : undefined;
   if (typeof value !== "string") throw new ChatError("bad_command", `${name} must be a string`);
   if (value === "") throw new ChatError("bad_command", `${name} must not be empty`);
@@ -73,7 +108,13 @@ function errorLine(code: ChatErrorCode, message: string): string {
   return jsonLine({ event: "error", code, message });
 }
 
-function jsonLine(event: ChatEvent): string {
+/** The answer to a command that has none in the contract. */
+interface ResultEvent {
+  readonly event: "result";
+  readonly command: string;
+}
+
+function jsonLine(event: ChatEvent | ResultEvent): string {
   // What was seen in an earlier run matters to a screen only.
   const json = JSON.stringify(
     event,

@@ -7,20 +7,31 @@ import { cleanLine } from "./clean.ts";
 import { submit } from "./commands.ts";
 import { plainText } from "./format.ts";
 import { type FrontEnd, type LineFront, type LineIo, quit, runLines } from "./lines.ts";
+import { Talk } from "./talk.ts";
+import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl } from "./view.ts";
 
+export interface PlainIo extends LineIo {
+  /** Of the answers of commands. */
+  readonly time?: TimeForm;
+}
+
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
-export function runPlain(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
+export function runPlain(chat: ChatControl, io: PlainIo): Promise<FrontEnd> {
   let damageSaid = false;
+  const talk = new Talk(chat, new Times(io.time));
   const front: LineFront = {
-    event: plainText,
+    event(event) {
+      if (event.event === "direct" || event.event === "rename") talk.hear([event]);
+      return plainText(event);
+    },
     line(text, damaged) {
       let shown = "";
       if (damaged && !damageSaid) {
         damageSaid = true;
         shown = errorLine("the input is not all UTF-8: what is not was replaced by \ufffd");
       }
-      const outcome = runLine(chat, text);
+      const outcome = runLine(talk, text);
       return typeof outcome === "string" ? shown + outcome : outcome;
     },
     overlong: bytes => errorLine(`the text is too long: ${bytes} bytes, ${limits.bodyMaxBytes} at most`),
@@ -28,11 +39,11 @@ export function runPlain(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
   return runLines(chat, io, front);
 }
 
-function runLine(chat: ChatControl, line: string): string | typeof quit {
+function runLine(talk: Talk, line: string): string | typeof quit {
   try {
-    const outcome = submit(chat, line);
+    const outcome = submit(talk, line);
     if (outcome.kind === "quit") return quit;
-    return outcome.kind === "shown" ? outcome.lines.map(shown => `>INFO: ${shown}\n`).join("") : "";
+    return outcome.kind === "shown" ? outcome.lines.map(shown => `>INFO: ${cleanLine(shown)}\n`).join("") : "";
   } catch (error) {
     if (error instanceof ChatError) return errorLine(error.message);
     throw error;

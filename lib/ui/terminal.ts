@@ -12,6 +12,7 @@ import { TerminalFormat } from "./format.ts";
 import type { FrontEnd } from "./lines.ts";
 import { Prompt } from "./prompt.ts";
 import { pasteModeOn, Screen, TerminalOutput } from "./screen.ts";
+import { Talk } from "./talk.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 export interface TerminalOptions {
@@ -25,6 +26,7 @@ const rosterEvents: ReadonlySet<ChatEvent["event"]> = new Set(["listening", "joi
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
 export async function runTerminal(chat: ChatControl, _options: TerminalOptions = {}): Promise<FrontEnd> {
   const format = new TerminalFormat(picocolors);
+  const talk = new Talk(chat);
   const output = new TerminalOutput();
   let present = chat.members().length;
   const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
@@ -37,7 +39,7 @@ export async function runTerminal(chat: ChatControl, _options: TerminalOptions =
 
   function runLine(line: string): string | undefined {
     try {
-      const outcome = submit(chat, line);
+      const outcome = submit(talk, line);
       if (outcome.kind === "quit") prompt.close();
       if (outcome.kind === "shown") screen.print(format.reply(line, outcome.lines));
       return undefined;

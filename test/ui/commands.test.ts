@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { ChatError } from "../../lib/errors.ts";
-import { commands, submit } from "../../lib/ui/commands.ts";
+import { commands, submit, usageOf } from "../../lib/ui/commands.ts";
+import { Talk } from "../../lib/ui/talk.ts";
 import { FakeChat, member } from "./fake-chat.ts";
 
 /** What became of a line: what the chat was told, or the lines shown, or the complaint. */
@@ -8,7 +9,7 @@ function become(line: string): string | readonly string[] {
   const chat = new FakeChat();
   chat.others.push(member("Bob", 12.3), member("漢字"));
   try {
-    const outcome = submit(chat, line);
+    const outcome = submit(new Talk(chat), line);
     if (outcome.kind === "shown") return outcome.lines;
     return outcome.kind === "quit" ? "quit" : chat.done.join(", ");
   } catch (error) {
@@ -88,7 +89,7 @@ test("/who is a table, aligned by width", () => {
 
 test("/help names every command with all its words", () => {
   const help = [become("/help")].flat().join("\n");
-  for (const { name, aliases, usage } of commands) {
-    for (const word of [name, ...aliases, usage]) expect(help).toContain(word);
+  for (const command of commands) {
+    for (const word of [usageOf(command), ...command.aliases, command.help]) expect(help).toContain(word);
   }
 });

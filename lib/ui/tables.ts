@@ -1,0 +1,64 @@
+/**
+ * Answers to commands, in lines: people as tables, texts from the history. Everything in them is clean.
+ */
+import { cleanLine } from "./clean.ts";
+import { duration, type Times } from "./times.ts";
+import type { MemberView, PastView, PersonView, PresenceView } from "./view.ts";
+
+/** Who is here: name, address, direct or relayed, round trip, and what is known of their doings. */
+export function memberLines(members: readonly (MemberView & Partial<PresenceView>)[]): string[] {
+  return table(
+    members.map(({ name, address, port, self, linked, rtt_ms, idle_ms = null, away = null, verified = false }) => [
+      `${cleanLine(name)}${verified ? " ✓" : ""}`,
+      hostPort(address, port),
+      self ? "you" : linked ? "linked" : "relayed",
+      rtt_ms === null || self ? "" : `${rtt_ms < 10 ? rtt_ms.toFixed(1) : Math.round(rtt_ms)} ms`,
+      idle_ms === null ? "" : `idle ${duration(idle_ms)}`,
+      away === null ? "" : `away: ${cleanLine(away)}`,
+    ]),
+  );
+}
+
+export function personLines(person: PersonView, times: Times): string[] {
+  const { name, member, fingerprint, verified, ignored, other_key_seen, present } = person;
+  const state =
+    verified === null ? `no; /verify ${cleanLine(name)} tells how` : `yes, ${times.stamp(verified) || "by you"}`;
+  return [
+    ...table([
+      ["name", cleanLine(name)],
+      ["key", fingerprint],
+      ["member", member],
+      ["verified", state],
+    ]),
+    ...(present === null ? ["not here now"] : memberLines([present])),
+    ...(ignored ? ["ignored: you do not see what they say"] : []),
+    ...(other_key_seen ? ["the first who had this name here had another key"] : []),
+  ];
+}
+
+/** One line a text. */
+export function pastLines(texts: readonly PastView[], times: Times): string[] {
+  return texts.map(({ name, to, text, at, action }) => {
+    const who = cleanLine(name);
+    const head = action ? `* ${who} ` : `${who}${to === undefined ? "" : ` → ${cleanLine(to)}`}: `;
+    return `${times.stamp(at)} ${head}${cleanLine(text)}`.trim();
+  });
+}
+
+function hostPort(address: string, port: number): string {
+  const host = cleanLine(address);
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Cells in columns, as wide as the widest of each. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, Bun.stringWidth(cell));
+    });
+  }
+  const pad = (cell: string, column: number) =>
+    (widths[column] ?? 0) === 0 ? [] : [cell + " ".repeat((widths[column] ?? 0) - Bun.stringWidth(cell))];
+  return rows.map(row => row.flatMap(pad).join("  ").trimEnd());
+}
