@@ -1,0 +1,331 @@
+/**
+ * The core by whole effect lists: one event in, everything that comes out.
+ */
+import { describe, expect, test } from "bun:test";
+import { OPEN_END } from "../../lib/codec/message.ts";
+import { encodeLosses, PostKind } from "../../lib/codec/post.ts";
+import { limits } from "../../lib/limits.ts";
+import { Author, Bench } from "./fixture.ts";
+
+describe("a text", () => {
+  test("said alone is kept and told", () => {
+    expect(new Bench().handle({ type: "say", texts: ["hello"] })).toEqual([
+      'persist Me 1 text "hello"',
+      'tell said Me 1 text "hello"',
+    ]);
+  });
+
+  test("goes to every link in one frame, kept before it is sent and told last", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    expect(bench.handle({ type: "say", texts: ["one", "two"] })).toEqual([
+      'persist Me 1 text "one|two"',
+      'send 1+3: post Me 1 text "one|two"',
+      'tell said Me 1 text "one|two"',
+    ]);
+  });
+
+  test("of a member linked to all is not passed on in a full mesh", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    bench.receive(3, { type: "prune", streams: [{ author: bob.member, session: 1 }] });
+    expect(bench.post(1, bob.text("hi"))).toEqual(['persist Bob 1 text "hi"', 'tell said Bob 1 text "hi"']);
+  });
+
+  test("goes on to whoever has asked for the stream", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    bench.receive(3, { type: "want", entries: [{ author: bob.member, session: 1, from: 1, to: OPEN_END }] });
+    expect(bench.post(1, bob.text("hi"))).toContain('send 3: post Bob 1 text "hi"');
+  });
+
+  test("that comes twice is told once, and the second sender is asked to stop", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    const post = bob.text("hi");
+    bench.post(1, post);
+    expect(bench.post(3, post)).toEqual(["send 3: prune [Bob/1]"]);
+    expect(bench.post(3, post)).toEqual([]);
+  });
+
+  test("that comes before the one it follows waits for it", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    const [first, second] = [bob.text("first"), bob.text("second")];
+    expect(bench.post(1, second)).toEqual([]);
+    expect(bench.post(1, first).filter(line => line.startsWith("tell"))).toEqual([
+      'tell said Bob 1 text "first"',
+      'tell said Bob 2 text "second"',
+    ]);
+  });
+
+  test("larger than one post is told in as many as it takes", () => {
+    const texts = Array.from({ length: limits.textsPerPostMax + 1 }, () => "x");
+    const kept = new Bench().handle({ type: "say", texts }).filter(line => line.startsWith("persist"));
+    expect(kept).toHaveLength(2);
+  });
+});
+
+describe("a hole", () => {
+  test("is asked for once the parent had time to fill it", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    bob.text("lost on the way");
+    expect(bench.post(1, bob.text("here"))).toEqual([]);
+    expect(bench.wait(1_000)).toContain("send 1: want [Bob/1 1-∞]");
+  });
+
+  test("that nobody can fill any more is passed over", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    for (let gone = 1; gone < 5; gone += 1) bob.text("gone");
+    bench.receive(1, { type: "have", scope: "news", entries: [{ author: bob.member, session: 1, floor: 5, head: 5 }] });
+    expect(bench.post(1, bob.text("still here"))).toContain('tell said Bob 5 text "still here"');
+  });
+
+  test("that a liar claims costs a few wants and no more", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    bench.receive(1, {
+      type: "have",
+      scope: "news",
+      entries: [{ author: bob.member, session: 1, floor: 1, head: 99 }],
+    });
+    const wants = bench.wait(10_000).filter(line => line.includes("want"));
+    expect(wants.length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe("a slow reader", () => {
+  test("is sent no more than its credit, and the rest once its link has drained", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    bench.receive(1, { type: "want", entries: [{ author: bench.me.member, session: 1, from: 0, to: OPEN_END }] });
+    const text = "x".repeat(limits.bodyMaxBytes);
+    let sent = 0;
+    for (let count = 0; count < 32; count += 1)
+      sent += bench.handle({ type: "say", texts: [text] }).filter(line => line.startsWith("send 1: post")).length;
+    expect(sent).toBeLessThanOrEqual(limits.linkCreditBytes / limits.bodyMaxBytes + 1);
+    for (let turn = 0; turn < 4; turn += 1)
+      sent += bench.handle({ type: "drained", link: 1 }).filter(line => line.startsWith("send 1: post")).length;
+    expect(sent).toBe(32);
+  });
+});
+
+describe("the roster", () => {
+  test("tells of whoever comes and whoever says goodbye", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.handle({ type: "up", link: 1, peer: bench.peerOf(bob), dialled: false });
+    expect(bench.post(1, bob.add())).toContain("tell joined Bob false");
+    expect(bench.post(1, bob.post(PostKind.remove, new Uint8Array()))).toEqual([
+      "persist Bob 1 remove",
+      "tell left Bob Bob quit",
+    ]);
+  });
+
+  test("misses a member whose link broke, once and after a pause", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    expect(bench.handle({ type: "down", link: 1 })).toEqual(["tell isolated"]);
+    const later = bench.wait(limits.lostPauseMaxMs);
+    expect(later.filter(line => line.includes("lost"))).toEqual(["persist Me 1 lost", "tell left Bob Bob lost"]);
+  });
+
+  test("says nothing of a member that is back in time", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    bench.handle({ type: "down", link: 1 });
+    bench.handle({ type: "up", link: 3, peer: bench.peerOf(bob), dialled: false });
+    expect(bench.wait(limits.lostPauseMaxMs).filter(line => line.includes("lost"))).toEqual([]);
+  });
+
+  test("believes its own link more than those who miss somebody", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    const lost = encodeLosses([{ member: bob.member, session: 1, head: 0 }]);
+    expect(bench.post(3, carol.post(PostKind.lost, lost)).filter(line => line.startsWith("tell"))).toEqual([]);
+  });
+
+  test("answers a report that we are lost by saying who we are", () => {
+    const carol = new Author("Carol");
+    const bench = new Bench([carol]);
+    bench.meet(carol, 1);
+    const lost = encodeLosses([{ member: bench.me.member, session: 1, head: 0 }]);
+    expect(bench.post(1, carol.post(PostKind.lost, lost))).toContain("persist Me 1 add");
+  });
+
+  test("cannot be silenced by a report from the future", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(carol, 1);
+    bench.post(1, bob.add());
+    const lost = encodeLosses([{ member: bob.member, session: 1, head: 4_000_000_000 }]);
+    expect(bench.post(1, carol.post(PostKind.lost, lost)).filter(line => line.startsWith("tell"))).toEqual([]);
+  });
+
+  test("takes a newer session of the same key for the member, and shows the older one that it is over", () => {
+    const old = new Author("Bob");
+    const fresh = new Author("Bob", 2);
+    const bench = new Bench([old]);
+    bench.meet(old, 1);
+    bench.handle({ type: "up", link: 3, peer: bench.peerOf(fresh), dialled: false });
+    expect(bench.post(3, fresh.add())).toEqual([
+      "persist Bob 0 add",
+      "send 1: post Bob 0 add",
+      "tell left Bob Bob lost",
+      "tell joined Bob false",
+      "send 1: post Bob 0 add",
+      "close 1: duplicate",
+    ]);
+  });
+
+  test("flags whoever signs two posts with one number, once", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    bench.post(1, bob.text("white"));
+    const black = bob.text("black");
+    const twin = new Author("Bob").post(PostKind.text, black.body, { seq: 1, clock: black.clock });
+    expect(bench.post(1, twin)).toEqual(["tell equivocated Bob"]);
+    expect(bench.post(1, twin)).toEqual([]);
+  });
+});
+
+describe("a peer at fault", () => {
+  test("is dropped for a forged post, and nobody else notices", () => {
+    const [bob, mallory] = [new Author("Bob"), new Author("Mallory")];
+    const bench = new Bench([bob, mallory]);
+    bench.meet(bob, 1);
+    bench.meet(mallory, 3);
+    const post = bob.text("hi");
+    const forged = { ...post, signature: new Uint8Array(64) };
+    const effects = bench.post(3, forged);
+    expect(effects.slice(0, 2)).toEqual(["close 3: fault", "blame 3: bad_signature"]);
+    expect(bench.post(1, post)).toContain('tell said Bob 1 text "hi"');
+  });
+
+  test("is dropped for a second handshake", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    const refusal = { type: "refuse", reason: "full", suggestion: "", addresses: [] } as const;
+    expect(bench.receive(1, refusal).slice(0, 2)).toEqual(["close 1: fault", "blame 1: out_of_turn"]);
+  });
+
+  test("that asks for absurd ranges gets what there is", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    const entries = [
+      { author: bench.me.member, session: 1, from: 4_000_000_000, to: OPEN_END },
+      { author: bench.me.member, session: 999, from: 0, to: OPEN_END },
+      { author: "0000000000000000", session: 1, from: 0, to: 5 },
+      { author: bench.me.member, session: 1, from: 0, to: 4_000_000_000 },
+    ];
+    expect(bench.receive(1, { type: "want", entries })).toEqual(["send 1: post Me 0 add"]);
+  });
+});
+
+describe("a newcomer", () => {
+  test("is refused a name that somebody else holds, with a free one", () => {
+    const [bob, other] = [new Author("Bob"), new Author("bob")];
+    const bench = new Bench([bob, other]);
+    bench.meet(bob, 1);
+    expect(bench.handle({ type: "knock", link: 3, peer: bench.peerOf(other, true) })).toEqual([
+      "refuse 3: name_taken bob2",
+    ]);
+  });
+
+  test("from the other side of a split comes in under the same name, and is shown with its key", () => {
+    const [bob, other] = [new Author("Bob"), new Author("bob", 1, 500)];
+    const bench = new Bench([bob, other]);
+    bench.meet(bob, 1);
+    expect(bench.handle({ type: "knock", link: 3, peer: bench.peerOf(other) })).toEqual(["admit 3"]);
+    bench.meet(other, 3);
+    expect(bench.node.members.displayName(bob.member)).toBe("Bob");
+    expect(bench.node.members.displayName(other.member)).toBe(`bob#${other.member.slice(0, 4)}`);
+  });
+
+  test("is told nothing until it knows all, then who is here and what was said, in order", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol], true);
+    bench.handle({ type: "up", link: 0, peer: bench.peerOf(bob), dialled: true });
+    const [add, early, other, late] = [bob.add(), bob.text("early"), carol.add(), carol.text("late")];
+    const entries = [bob, carol].map(({ member: author, session }) => ({ author, session, floor: 1, head: 1 }));
+    const list = bench.receive(0, { type: "have", scope: "last", entries });
+    expect(list[0]).toBe("send 0: have news [Me/1 1-0]");
+    const told = [late, other, early, add, early, late]
+      .flatMap(post => bench.post(0, post))
+      .filter(line => line.startsWith("tell"));
+    expect(told).toEqual([
+      "tell joined Bob true",
+      "tell joined Carol true",
+      'tell said Bob 1 text "early" (history)',
+      'tell said Carol 1 text "late" (history)',
+      "tell synced true",
+    ]);
+  });
+});
+
+describe("leaving", () => {
+  test("alone ends at once", () => {
+    expect(new Bench().handle({ type: "leave" }).at(-1)).toBe("tell ended");
+  });
+
+  test("waits until whoever is linked has the goodbye", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    const effects = bench.handle({ type: "leave" });
+    expect(effects).toContain("send 1: post Me 1 remove");
+    expect(effects.at(-1)).toBe("send 1: bye leaving");
+    expect(bench.handle({ type: "down", link: 1 })).toContain("tell ended");
+  });
+
+  test("does not wait for ever", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    bench.handle({ type: "leave" });
+    expect(bench.wait(limits.leaveTimeoutMs * 3)).toContain("tell ended");
+  });
+
+  test("is answered once all that was said has come", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    expect(bench.receive(1, { type: "bye", reason: "leaving" })).toEqual([]);
+    expect(bench.post(1, bob.post(PostKind.remove, new Uint8Array()))).toContain("close 1: leaving");
+  });
+});
+
+describe("two links to one peer", () => {
+  test("become one: that which the lower id has dialled", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    const effects = bench.handle({ type: "up", link: 2, peer: bench.peerOf(bob), dialled: true });
+    const isOurs = bench.me.member < bob.member;
+    expect(effects.filter(line => line.startsWith("close"))).toEqual([`close ${isOurs ? 1 : 2}: duplicate`]);
+    expect(bench.handle({ type: "down", link: isOurs ? 1 : 2 })).toEqual([]);
+  });
+});
