@@ -114,7 +114,7 @@ async function chat(options: Options): Promise<number> {
   const name = options.name ?? (await askFirstName());
   if (name === undefined) return EXIT.left;
   try {
-    const start = await startOf(options, await settingsOf(options, name));
+    const start = await startOf(options, await settingsOf(options, name), mode);
     const looks = mode === "terminal" && start.entrances.length === 0 && !options.fresh && !options.private;
     const opened = looks ? await openNear(options, start) : await openFirst(start, mode === "terminal");
     if (opened === undefined) return EXIT.left;
@@ -141,7 +141,7 @@ async function settingsOf(options: Options, name: string): Promise<ChatOptions> 
 }
 
 /** The room that the command line asks for. */
-async function startOf(options: Options, settings: ChatOptions): Promise<Start> {
+async function startOf(options: Options, settings: ChatOptions, mode: Mode): Promise<Start> {
   const { dial, find, host, discovery } = options;
   if (options.private) {
     const { newRoomCode, roomKeyOf } = await import("./key.ts");
@@ -151,7 +151,8 @@ async function startOf(options: Options, settings: ChatOptions): Promise<Start> 
   if (options.key !== undefined && dial === undefined && !find) await warnOfWeakWords(options.key);
   if (!find || settings.roomKey === undefined) return { settings, entrances: dial === undefined ? [] : [dial] };
   const [{ findPrivate, settingOf }, { roomTag }] = await Promise.all([import("./discovery.ts"), import("./key.ts")]);
-  const room = await findPrivate(settingOf(discovery, host), roomTag(settings.roomKey));
+  const search = findPrivate(settingOf(discovery, host), roomTag(settings.roomKey));
+  const room = await (mode === "terminal" ? withSpinner("Looking for the room", search) : search);
   return { settings, entrances: room.addresses };
 }
 
@@ -335,7 +336,7 @@ async function openPatiently(wanted: ChatOptions): Promise<Pick<Opened, "chat" |
   let settings = wanted;
   for (;;) {
     try {
-      return { settings, chat: await withSpinner(settings, Chat.open(settings)) };
+      return { settings, chat: await openVisibly(settings) };
     } catch (error) {
       if (!(error instanceof ChatError)) throw error;
       if (error.code === "wrong_key" && settings.roomKey === undefined) {
@@ -357,16 +358,21 @@ async function openPatiently(wanted: ChatOptions): Promise<Pick<Opened, "chat" |
   }
 }
 
-async function withSpinner<T>(settings: ChatOptions, opening: Promise<T>): Promise<T> {
-  if (settings.dial === undefined) return opening;
-  const { host, port } = settings.dial;
+async function openVisibly(settings: ChatOptions): Promise<Chat> {
+  const { dial } = settings;
+  const opening = Chat.open(settings);
+  return dial === undefined ? opening : withSpinner(`Connecting to ${dial.host}:${dial.port}`, opening);
+}
+
+/** Shows that something is going on, where it takes its time. */
+async function withSpinner<T>(message: string, opening: Promise<T>): Promise<T> {
   let stop = () => {};
   let done = false;
   const timer = setTimeout(async () => {
     const { spinner } = await import("@clack/prompts");
     if (done) return;
     const wheel = spinner();
-    wheel.start(`Connecting to ${host}:${port}`);
+    wheel.start(message);
     stop = () => wheel.clear();
   }, SPINNER_DELAY_MS);
   try {

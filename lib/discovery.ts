@@ -121,13 +121,15 @@ export async function diagnose(setting: BeaconSetting, host?: string, chat?: Sho
   const ears = await Ears.open(setting, host, (_bytes, source) => heardAt.add(source.host));
   const heard = await look(setting, { lookMs: DIAGNOSE_MS });
   ears.close();
-  const rooms = heard.rooms.flatMap(room => named(room) ?? []);
+  const found = heard.rooms.flatMap(room => named(room) ?? []);
+  const rooms = found.filter(room => !isOwn(room, chat));
   const answers = await Promise.all(
     rooms.slice(0, CONNECTIONS_MAX).map(room => Promise.all(room.addresses.slice(0, 2).map(connects))),
   );
   const unreachable = rooms.filter((_, index) => answers[index]?.every(answer => !answer));
   return [
     ...cardLines(heard, heardAt, setting, ears.trouble),
+    ...(rooms.length < found.length ? ["Heard: this room, so it can be found."] : []),
     ...roomLines(rooms, unreachable, heard),
     ...(chat === undefined ? [] : linkLines(chat)),
     ...hintLines(rooms.length === 0, unreachable.length > 0, setting, chat?.listensAt),
@@ -163,7 +165,7 @@ function roomLines(rooms: readonly FoundRoom[], unreachable: readonly FoundRoom[
     return `Heard: ${labelOf(room)} at ${joinLine(room).split(" ").slice(2, 4).join(" ")}, which ${fate}.`;
   });
   if (rooms.length > CONNECTIONS_MAX) lines.push(`Heard: ${rooms.length - CONNECTIONS_MAX} more rooms.`);
-  if (rooms.length === 0) lines.push("Heard: no room.");
+  if (rooms.length === 0) lines.push("Heard: no other room.");
   if (heard.newer > 0) lines.push(`Heard: ${heard.newer} answers of another version of p2pchat; is there an update?`);
   if (heard.malformed > 0) lines.push(`Heard: ${heard.malformed} packets of something else on UDP port of the beacon.`);
   return lines;
@@ -176,9 +178,10 @@ function linkLines(chat: ShownChat): string[] {
   const dialled = chat.dialledByOthers;
   const reach =
     dialled > 0
-      ? `${dialled} of these links came from others, so this node can be reached`
-      : "none of them came from others, so perhaps only this node can dial, which is enough";
-  return [`In this room: ${others.length} others, ${linked} linked directly; ${reach}.`];
+      ? `${dialled} of these links ${dialled === 1 ? "was" : "were"} dialled by the others, so this node can be reached`
+      : "none of these links was dialled by the others: perhaps they cannot reach this node, and need not";
+  const count = others.length === 1 ? "1 other" : `${others.length} others`;
+  return [`In this room: ${count}, ${linked} linked directly; ${reach}.`];
 }
 
 function hintLines(nothing: boolean, refused: boolean, { scope, port }: BeaconSetting, tcp?: number): string[] {
@@ -253,6 +256,11 @@ function isName(name: string): boolean {
     if (error instanceof ChatError) return false;
     throw error;
   }
+}
+
+/** Of a private room even members see another mark in each ask, but every node knows its own name and port. */
+function isOwn({ names, addresses }: FoundRoom, chat: ShownChat | undefined): boolean {
+  return chat !== undefined && names.includes(chat.name) && addresses.some(({ port }) => port === chat.listensAt);
 }
 
 function isLocal(host: string): boolean {

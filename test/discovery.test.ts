@@ -4,7 +4,8 @@ import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { joinLine, labelOf, settingOf } from "../lib/discovery.ts";
+import { Chat } from "../lib/chat.ts";
+import { diagnose, joinLine, labelOf, settingOf, showRoom } from "../lib/discovery.ts";
 import { Beacon } from "../lib/net/beacon.ts";
 import { decodePacket, encodePacket } from "../lib/net/packet.ts";
 import { Terminal } from "./e2e/terminal.ts";
@@ -282,6 +283,29 @@ describe("p2pchat doctor", () => {
     expect(stdout).toContain("Heard: Ghost at 127.0.0.1 1, which does not let us connect.");
     expect(stdout).toMatch(/Heard: \d answers of another version of p2pchat; is there an update\?/);
     expect(stdout).toMatch(/Heard: \d packets of something else/);
+  });
+
+  test("inside a room says who could dial this node, and ends with the line for a friend", async () => {
+    const setting = { scope: "loopback", port } as const;
+    const alice = await Chat.open({ name: "Alice", host: "127.0.0.1" });
+    running.push({ [Symbol.asyncDispose]: () => alice.leave() });
+    await showRoom(alice, setting, { host: "127.0.0.1", tag: undefined, opened: true });
+    const alone = await diagnose(setting, "127.0.0.1", alice);
+    expect(alone).toContain("Heard: this room, so it can be found.");
+    expect(alone).toContain("In this room: nobody else yet, so whether others reach it is not known.");
+    const line = `./p2pchat <name> 127.0.0.1 ${alice.listensAt}`;
+    expect(alone.slice(-2)).toEqual(["A friend joins this room with:", line]);
+    const bob = await Chat.open({ name: "Bob", host: "127.0.0.1", dial: { host: "127.0.0.1", port: alice.listensAt } });
+    running.push({ [Symbol.asyncDispose]: () => bob.leave() });
+    const [byAlice, byBob] = await Promise.all([
+      diagnose(setting, "127.0.0.1", alice),
+      diagnose(setting, "127.0.0.1", bob, true),
+    ]);
+    expect(byAlice).toContain(
+      "In this room: 1 other, 1 linked directly; 1 of these links was dialled by the others, so this node can be reached.",
+    );
+    expect(byBob.join("\n")).toContain("none of these links was dialled by the others");
+    expect(byBob.at(-1)).toBe(`./p2pchat <name> 127.0.0.1 ${bob.listensAt} --key "<words>"`);
   });
 
   test("says so where discovery is off", async () => {
