@@ -25,6 +25,8 @@ export class Stream {
   readonly publicKey: Uint8Array;
   /** Two different posts with one number were seen. */
   equivocated = false;
+  /** Whoever has more than we do has told that what comes next is gone for good. */
+  isGapFinal = false;
   /** A graft timer is armed. */
   graftArmed = false;
   /** Whom we asked last for what is missing, and where we stood then. */
@@ -81,6 +83,7 @@ export class Stream {
     }
     this.posts.push(post);
     this.head = post.seq;
+    this.isGapFinal = false;
   }
 
   /** Drops the lowest post and returns it. */

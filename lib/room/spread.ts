@@ -130,6 +130,8 @@ export class Spread {
   private spread(peer: Peer, stream: Stream, post: Post): void {
     const { clock, wall } = this.context;
     clock.observe(post.clock, wall);
+    // Its news was under way when we pruned it, and came first all the same. Without it we might be fed in a circle.
+    if (stream.tree.isPruned(peer)) this.graft(peer, stream, post.seq + 1);
     const mayImprove = stream.tree.onFirst(peer) && peer.info.member !== stream.author;
     this.context.emit({ type: "persist", post });
     this.push(stream, post, peer);
@@ -179,17 +181,9 @@ export class Spread {
     this.requesting.add(peer);
   }
 
-  /** Nobody has what lies before this post any more: the stream goes on from here. */
+  /** Nobody we asked has what lies before this post any more: the stream goes on from here. */
   private mayJump(peer: Peer, stream: Stream, post: Post): boolean {
-    return peer.claims.floor(stream) === post.seq && !this.givers(stream).some(giver => giver !== peer);
-  }
-
-  /** Peers that are known to have the next post. */
-  private givers(stream: Stream): Peer[] {
-    const next = stream.head + 1;
-    return [...this.context.peers.values()].filter(
-      peer => peer.claims.head(stream) >= next && peer.claims.floor(stream) <= next,
-    );
+    return stream.isGapFinal && peer.claims.floor(stream) === post.seq;
   }
 
   private push(stream: Stream, post: Post, from: Peer | undefined): void {
@@ -355,6 +349,7 @@ export class Spread {
     const able = knowing.filter(peer => peer.claims.floor(stream) <= stream.head + 1);
     const giver = nearest(able) ?? nearest(knowing);
     if (giver === undefined) return;
+    stream.isGapFinal = able.length === 0;
     this.graft(giver, stream);
     stream.asked = { peer: giver, head: stream.head };
     this.armGraft(stream, this.graftDelay(giver) + limits.haveIntervalMs);
@@ -372,9 +367,9 @@ export class Spread {
     for (const other of others) this.tryFeed(other, stream);
   }
 
-  private graft(giver: Peer, stream: Stream): void {
+  private graft(giver: Peer, stream: Stream, from = stream.head + 1): void {
     stream.tree.onGraft(giver);
-    this.want(giver, { author: stream.author, session: stream.session, from: stream.head + 1, to: OPEN_END });
+    this.want(giver, { author: stream.author, session: stream.session, from, to: OPEN_END });
   }
 
   /** Has `peer` feed us beside the parent: with the next post one of the two is pruned. */

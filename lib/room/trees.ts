@@ -62,6 +62,10 @@ export class Tree {
     return copies % PRUNE_AGAIN_COPIES === 0 ? drop : undefined;
   }
 
+  isPruned(peer: Peer): boolean {
+    return this.pruned.has(peer);
+  }
+
   /** We have asked `peer` not to send this stream. */
   onPruned(peer: Peer): void {
     if (!this.pruned.has(peer)) this.pruned.set(peer, 1);

@@ -86,13 +86,16 @@ describe("a hole", () => {
     expect(bench.wait(1_000)).toContain("send 1: want [Bob/1 1-∞]");
   });
 
-  test("that nobody can fill any more is passed over", () => {
+  test("that nobody can fill any more is passed over, once all who know more were asked", () => {
     const bob = new Author("Bob");
     const bench = new Bench([bob]);
     bench.meet(bob, 1);
     for (let gone = 1; gone < 5; gone += 1) bob.text("gone");
     bench.receive(1, { type: "have", scope: "news", entries: [{ author: bob.member, session: 1, floor: 5, head: 5 }] });
-    expect(bench.post(1, bob.text("still here"))).toContain('tell said Bob 5 text "still here"');
+    const post = bob.text("still here");
+    expect(bench.post(1, post)).toEqual([]);
+    expect(bench.wait(1_000)).toContain("send 1: want [Bob/1 1-∞]");
+    expect(bench.post(1, post)).toContain('tell said Bob 5 text "still here"');
   });
 
   test("that a liar claims costs a few wants and no more", () => {
