@@ -190,6 +190,11 @@ export class Program {
     });
   }
 
+  /** Waits until something holds that only what it writes can change. */
+  async until(holds: () => boolean, what: string, timeoutMs: number = DEADLINE_MS): Promise<void> {
+    await this.#until(timeoutMs, what, () => (holds() ? true : undefined));
+  }
+
   /** The first event that has these fields. */
   async event(wanted: Fields, timeoutMs?: number): Promise<Fields> {
     const fits = (line: string) => {
