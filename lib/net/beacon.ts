@@ -199,7 +199,7 @@ export async function look(setting: BeaconSetting, options: LookOptions = {}): P
   const ask: Packet = { kind: "ask", nonce };
   const mouths = await Mouths.open(setting, undefined, onTell);
   mouths.send(encodePacket(tag === undefined ? ask : { ...ask, tag: tagOf(tag, ask) }));
-  const again = setTimeout(() => mouths.sendAgain(), LIMITS.repeatMs);
+  const again = setTimeout(() => void mouths.sendAgain(), LIMITS.repeatMs);
   const over = setTimeout(enough.resolve, mouths.isEmpty ? 0 : lookMs);
   await enough.promise;
   clearTimeout(again);
@@ -418,7 +418,8 @@ export class Ears {
 
 interface Mouth {
   readonly place: Place;
-  readonly socket: Socket | undefined;
+  /** What is said is said from the last one. */
+  readonly sockets: Socket[];
   trouble: string | undefined;
   answers: number;
 }
@@ -436,34 +437,25 @@ class Mouths {
   ): Promise<Mouths> {
     const mouths = await Promise.all(
       placesOf(setting.scope, host).map(async place => {
-        const { family, address, card } = place;
-        const socket = await bound(family, family === "udp6" ? `${address}%${card}` : address, 0);
-        const trouble = typeof socket === "string" ? socket : undefined;
-        return { place, socket: socketOf(socket), trouble, answers: 0 } satisfies Mouth as Mouth;
+        const socket = await boundAt(place, 0);
+        const mouth: Mouth = { place, sockets: [], trouble: undefined, answers: 0 };
+        return { mouth, socket };
       }),
     );
-    return new Mouths(mouths, setting.port, onTell);
+    const opened = new Mouths(
+      mouths.map(({ mouth }) => mouth),
+      setting.port,
+      onTell,
+    );
+    for (const { mouth, socket } of mouths) opened.use(mouth, socket);
+    return opened;
   }
 
   private constructor(
     private readonly mouths: readonly Mouth[],
     private readonly port: number,
-    onTell: (bytes: Uint8Array, source: string) => boolean,
-  ) {
-    for (const mouth of mouths) {
-      mouth.socket?.on("message", (bytes, { address }) => {
-        const source = plainHost(address);
-        if (isNear([mouth.place], source) && onTell(bytes, source)) mouth.answers++;
-      });
-      attempt(mouth, socket => {
-        const { family, address, card } = mouth.place;
-        socket.setMulticastInterface(family === "udp4" ? address : `::%${card}`);
-        socket.setMulticastTTL(1);
-        if (family === "udp4") socket.setBroadcast(true);
-      });
-      enlarge(mouth.socket);
-    }
-  }
+    private readonly onTell: (bytes: Uint8Array, source: string) => boolean,
+  ) {}
 
   get isEmpty(): boolean {
     return this.mouths.length === 0;
@@ -485,8 +477,39 @@ class Mouths {
     }
   }
 
-  sendAgain(): void {
-    if (this.said !== undefined) this.send(this.said);
+  /**
+   * Says it once more. Where nobody has answered, from the shared port: a firewall that was told to let that one in lets
+   * the answers in. Not so at first, since of several who ask from there at one moment only one hears the answers.
+   */
+  async sendAgain(): Promise<void> {
+    const { said } = this;
+    await Promise.all(
+      this.mouths.map(async mouth => {
+        if (mouth.answers === 0 && this.isOpen) this.use(mouth, await boundAt(mouth.place, this.port));
+      }),
+    );
+    if (said !== undefined) this.send(said);
+  }
+
+  /** Speaks and listens through `socket` from now on; what comes to earlier ones is heard still. */
+  private use(mouth: Mouth, socket: Socket | string): void {
+    if (typeof socket === "string") {
+      mouth.trouble ??= socket;
+      return;
+    }
+    if (!this.isOpen) return closeQuietly(socket);
+    mouth.sockets.push(socket);
+    socket.on("message", (bytes, { address }) => {
+      const source = plainHost(address);
+      if (isNear([mouth.place], source) && this.onTell(bytes, source)) mouth.answers++;
+    });
+    attempt(mouth, () => {
+      const { family, address, card } = mouth.place;
+      socket.setMulticastInterface(family === "udp4" ? address : `::%${card}`);
+      socket.setMulticastTTL(1);
+      if (family === "udp4") socket.setBroadcast(true);
+    });
+    enlarge(socket);
   }
 
   reports(): PlaceReport[] {
@@ -495,7 +518,7 @@ class Mouths {
 
   close(): void {
     this.isOpen = false;
-    for (const { socket } of this.mouths) closeQuietly(socket);
+    for (const { sockets } of this.mouths) sockets.forEach(closeQuietly);
   }
 }
 
@@ -552,6 +575,10 @@ async function bound(type: "udp4" | "udp6", address: string, port: number): Prom
   return promise;
 }
 
+function boundAt({ family, address, card }: Place, port: number): Promise<Socket | string> {
+  return bound(family, family === "udp6" ? `${address}%${card}` : address, port);
+}
+
 function socketOf(socket: Socket | string): Socket | undefined {
   return typeof socket === "string" ? undefined : socket;
 }
@@ -565,9 +592,10 @@ function enlarge(socket: Socket | undefined): void {
 }
 
 function attempt(mouth: Mouth, run: (socket: Socket) => void): void {
-  if (mouth.socket === undefined) return;
+  const socket = mouth.sockets.at(-1);
+  if (socket === undefined) return;
   try {
-    run(mouth.socket);
+    run(socket);
   } catch (error) {
     mouth.trouble = codeOf(error);
   }

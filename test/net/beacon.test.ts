@@ -47,12 +47,12 @@ async function beacon(port: number, own: OwnRoom, heard?: (room: FoundRoom) => v
 /** Hears every ask on the port, on loopback, and answers what `answer` says from `from`. */
 async function responder(
   port: number,
-  answer: (asked: Uint8Array, say: (bytes: Uint8Array, from: Socket) => void) => void,
+  answer: (asked: Uint8Array, say: (bytes: Uint8Array, from: Socket) => void, back: number) => void,
 ) {
   const ear = await bound("127.255.255.255", port);
   open.push({ stop: () => ear.close() });
   ear.on("message", (bytes, { port: back }) =>
-    answer(bytes, (said, from) => from.send(said, back, "127.0.0.1", () => {})),
+    answer(bytes, (said, from) => from.send(said, back, "127.0.0.1", () => {}), back),
   );
 }
 
@@ -282,6 +282,18 @@ describe("a look round", () => {
     expect(rooms.map(found => found.mark)).toEqual(["ff".repeat(8)]);
     // Asked twice, answered twice.
     expect([newer, malformed]).toEqual([2, 6]);
+  });
+
+  test("finds through a firewall that lets in what comes to the shared port, and nothing else", async () => {
+    const port = await freePort();
+    const from = await mouth();
+    const backs: number[] = [];
+    await responder(port, (asked, say, back) => {
+      backs.push(back);
+      if (back === port) say(encodePacket({ ...tell, nonce: nonceOf(asked) }), from);
+    });
+    expect((await look({ scope: "loopback", port })).rooms).toHaveLength(1);
+    expect([backs.length, backs.filter(back => back === port).length]).toEqual([2, 1]);
   });
 
   test("keeps two thousand rooms, and no more than its limit", async () => {
