@@ -48,6 +48,7 @@ const SERVERS: readonly ServerProgram[] = [
         "[Limits]",
         "MaxConnectionsIP = 0",
         "MaxPenaltyTime = 0",
+        "MaxNickLength = 31",
         "[Options]",
         "DNS = no",
         "Ident = no",
