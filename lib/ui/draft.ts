@@ -23,9 +23,9 @@ export class Draft {
   #killed = "";
   /** The last action killed, too: what is killed now joins it. */
   #killing = false;
-  readonly #history: string[] = [];
+  readonly #history: string[];
   /** The place in history, or its length while the draft is a new one. */
-  #recalled = 0;
+  #recalled: number;
   /** The new draft, while an earlier line is shown. */
   #unsent = "";
 
@@ -36,6 +36,28 @@ export class Draft {
   /** UTF-16 units before the cursor. */
   get cursor(): number {
     return this.#cursor;
+  }
+
+  /** `earlier`: lines of runs before this one, the oldest first. */
+  constructor(earlier: readonly string[] = []) {
+    this.#history = earlier.slice(-historyMaxLines);
+    this.#recalled = this.#history.length;
+  }
+
+  /** Puts `text` in the place of what stands there; the cursor behind it. */
+  replace(from: number, to: number, text: string): void {
+    this.#replace(from, to, text);
+  }
+
+  /** The place in the history of the latest line before `before` that holds `words`, in any case; −1 for none. */
+  findEarlier(words: string, before: number = this.#history.length): number {
+    const wanted = words.toLowerCase();
+    return this.#history.findLastIndex((line, index) => index < before && line.toLowerCase().includes(wanted));
+  }
+
+  /** Shows a line of the history, as up would. */
+  recall(place: number): void {
+    this.#recall(place - this.#recalled);
   }
 
   /** False where it does not fit; nothing has changed then. */
@@ -128,7 +150,7 @@ export class Draft {
     else this.#recall(step);
   }
 
-  #recall(step: 1 | -1): void {
+  #recall(step: number): void {
     const place = this.#recalled + step;
     if (place < 0 || place > this.#history.length) return;
     if (this.#recalled === this.#history.length) this.#unsent = this.#text;

@@ -7,11 +7,16 @@
 
 export type Action =
   | "backspace"
+  | "cancel"
+  | "complete"
+  | "complete-back"
   | "delete"
   | "delete-or-quit"
   | "down"
   | "end"
   | "enter"
+  | "focus-in"
+  | "focus-out"
   | "home"
   | "kill-blank-word-left"
   | "kill-to-end"
@@ -23,6 +28,7 @@ export type Action =
   | "quit"
   | "redraw"
   | "right"
+  | "search"
   | "up"
   | "word-left"
   | "word-right"
@@ -33,11 +39,16 @@ export type Key = { readonly text: string } | { readonly action: Action };
 /** As in a shell; with the dialects of xterm, VT220, rxvt, the Linux console and the newer `CSI u`. */
 const bindings: Readonly<Record<Action, readonly string[]>> = {
   backspace: ["\x7f", "\b"],
+  cancel: ["\x07"],
+  complete: ["\t"],
+  "complete-back": ["\x1b[Z"],
   delete: ["\x1b[3~"],
   "delete-or-quit": ["\x04"],
   down: ["\x1b[B", "\x1bOB", "\x0e"],
   end: ["\x05", "\x1b[F", "\x1bOF", "\x1b[4~", "\x1b[8~"],
   enter: ["\r", "\n", "\x1bOM"],
+  "focus-in": ["\x1b[I"],
+  "focus-out": ["\x1b[O"],
   home: ["\x01", "\x1b[H", "\x1bOH", "\x1b[1~", "\x1b[7~"],
   "kill-blank-word-left": ["\x17"],
   "kill-to-end": ["\x0b"],
@@ -49,6 +60,7 @@ const bindings: Readonly<Record<Action, readonly string[]>> = {
   quit: ["\x03"],
   redraw: ["\x0c"],
   right: ["\x1b[C", "\x1bOC", "\x06", "\x1b[1;2C"],
+  search: ["\x12"],
   up: ["\x1b[A", "\x1bOA", "\x10"],
   "word-left": ["\x1bb", "\x1bB", "\x1b[1;5D", "\x1b[1;3D", "\x1b[5D", "\x1bOd", "\x1b\x1b[D"],
   "word-right": ["\x1bf", "\x1bF", "\x1b[1;5C", "\x1b[1;3C", "\x1b[5C", "\x1bOc", "\x1b\x1b[C"],

@@ -9,6 +9,7 @@ import { Readable, Writable } from "node:stream";
 import { TextPrompt } from "@clack/core";
 import type { Colors } from "picocolors/types";
 import { cleanLine } from "./clean.ts";
+import type { Completion } from "./complete.ts";
 import { Draft, graphemes } from "./draft.ts";
 import { type Key, KeyDecoder } from "./keys.ts";
 import type { Frame, Size } from "./screen.ts";
@@ -20,6 +21,19 @@ export interface PromptHooks {
   draw(): void;
   /** The user wants the screen painted anew. */
   redraw(): void;
+  /** What Tab offers here. */
+  complete(line: string, cursor: number): Completion;
+  /** A line that was sent. */
+  sent(line: string): void;
+  /** The terminal tells whether somebody looks at it. */
+  focus(here: boolean): void;
+}
+
+/** What stands before the line: who one is, and how many are here or whom alone one talks to. */
+export interface Label {
+  readonly name: string;
+  readonly count: number;
+  readonly partner: string | undefined;
 }
 
 /** What the prompt needs of `process.stdin`. */
@@ -35,16 +49,22 @@ export interface KeyboardInput {
 const errorMaxRows = 3;
 
 export class Prompt {
-  readonly #draft = new Draft();
+  readonly #draft: Draft;
   readonly #decoder = new KeyDecoder();
   readonly #stop = new AbortController();
   readonly #colors: Colors;
   readonly #hooks: PromptHooks;
   #error = "";
+  /** Tab was pressed last: again takes the next candidate. */
+  #offer: { readonly completion: Completion; readonly index: number; readonly shown: string } | undefined;
+  /** Ctrl-R: the words, and the line they were found in. */
+  #search: { readonly words: string; readonly place: number; readonly draft: string } | undefined;
   /** The first row of a tall draft that is shown. */
   #top = 0;
 
-  constructor(colors: Colors, hooks: PromptHooks) {
+  /** `earlier`: lines of earlier runs. */
+  constructor(colors: Colors, hooks: PromptHooks, earlier: readonly string[] = []) {
+    this.#draft = new Draft(earlier);
     this.#colors = colors;
     this.#hooks = hooks;
   }
@@ -92,11 +112,11 @@ export class Prompt {
   }
 
   /** The line with its label, wrapped; an error below it. */
-  frame({ columns, rows }: Size, label: string, count: number): Frame {
+  frame({ columns, rows }: Size, label: Label): Frame {
     // The last column stays empty: there the cursor can wait for the next character, and nothing ever wraps.
     const width = Math.max(1, columns - 1);
-    const errorRows = this.#errorRows(width, rows);
-    const { lines, cursorRow, cursorColumn } = this.#layout(width, this.#label(label, count, width));
+    const errorRows = [...this.#hintRows(width, rows), ...this.#errorRows(width, rows)];
+    const { lines, cursorRow, cursorColumn } = this.#layout(width, this.#label(label, width));
     // Half of the screen is left to the others.
     const height = Math.min(lines.length, Math.max(1, Math.ceil(rows / 2) - errorRows.length));
     const lowest = Math.min(cursorRow, lines.length - height);
@@ -107,6 +127,12 @@ export class Prompt {
 
   #handle(key: Key): void {
     if (this.#stop.signal.aborted) return;
+    if ("action" in key && (key.action === "focus-in" || key.action === "focus-out"))
+      return this.#hooks.focus(key.action === "focus-in");
+    if (this.#search !== undefined && this.#searched(key)) return;
+    if ("action" in key && (key.action === "complete" || key.action === "complete-back"))
+      return this.#complete(key.action === "complete" ? 1 : -1);
+    this.#offer = undefined;
     if ("text" in key) {
       if (!this.#draft.insert(key.text)) this.#error = "that is far too long to be said";
       return;
@@ -125,6 +151,9 @@ export class Prompt {
       case "redraw":
         this.#hooks.redraw();
         break;
+      case "search":
+        this.#search = { words: "", place: -1, draft: this.#draft.text };
+        break;
       default:
         this.#draft.handle(key.action);
     }
@@ -134,14 +163,56 @@ export class Prompt {
     const line = this.#draft.text.replace(/\n+$/, "");
     if (line.trim() === "") return;
     const problem = this.#hooks.submit(line);
-    if (problem === undefined) this.#draft.remember(line);
-    else this.#error = problem;
+    if (problem !== undefined) {
+      this.#error = problem;
+      return;
+    }
+    this.#draft.remember(line);
+    this.#hooks.sent(line);
+  }
+
+  /** The next candidate, or the one before. */
+  #complete(step: 1 | -1): void {
+    const { text, cursor } = this.#draft;
+    const again = this.#offer?.shown === text ? this.#offer : undefined;
+    const completion = again?.completion ?? this.#hooks.complete(text, cursor);
+    const { candidates, from, to } = completion;
+    const count = candidates.length;
+    const index = again === undefined ? (step > 0 ? 0 : count - 1) : (again.index + step + count) % count;
+    const candidate = candidates[index];
+    if (candidate !== undefined) {
+      const old = again === undefined ? to : from + (candidates[again.index]?.length ?? 0);
+      this.#draft.replace(from, old, candidate);
+    }
+    this.#offer = { completion, index, shown: this.#draft.text };
+  }
+
+  /** A key while earlier lines are searched. False where it ends the search and means something by itself. */
+  #searched(key: Key): boolean {
+    const { words, place, draft } = this.#search ?? { words: "", place: -1, draft: "" };
+    if ("text" in key) this.#seek(words + key.text.replaceAll("\n", " "), undefined);
+    else if (key.action === "backspace") this.#seek([...words].slice(0, -1).join(""), undefined);
+    else if (key.action === "search") this.#seek(words, place < 0 ? undefined : place);
+    else {
+      this.#search = undefined;
+      if (key.action === "cancel" || key.action === "quit") this.#draft.replace(0, this.#draft.text.length, draft);
+      return key.action === "enter" || key.action === "cancel" || key.action === "quit";
+    }
+    return true;
+  }
+
+  #seek(words: string, before: number | undefined): void {
+    const found = words === "" ? -1 : this.#draft.findEarlier(words, before);
+    const place = found < 0 ? (this.#search?.place ?? -1) : found;
+    if (found >= 0) this.#draft.recall(found);
+    this.#search = { words, place, draft: this.#search?.draft ?? "" };
   }
 
   /** `Alice ⋅ 3 › `, shortened until half of the row is left to type in. */
-  #label(name: string, count: number, width: number): { text: string; width: number } {
+  #label({ name, count, partner }: Label, width: number): { text: string; width: number } {
     const { bold, dim } = this.#colors;
-    const tail = ` ⋅ ${count} › `;
+    const other = partner === undefined ? `⋅ ${count}` : `→ ${Bun.sliceAnsi(cleanLine(partner), 0, width >> 2, "…")}`;
+    const tail = ` ${other} › `;
     const room = Math.floor(width / 2) - Bun.stringWidth(tail);
     if (room < 3) return width < 8 ? { text: "", width: 0 } : { text: dim("› "), width: 2 };
     const shown = Bun.sliceAnsi(cleanLine(name), 0, room, "…");
@@ -179,6 +250,27 @@ export class Prompt {
     }
     lines.push(row);
     return { lines, cursorRow, cursorColumn: Math.min(cursorColumn, width) };
+  }
+
+  /** What Tab offers, or what is searched for. */
+  #hintRows(width: number, rows: number): string[] {
+    const { bold, dim } = this.#colors;
+    if (rows < 4) return [];
+    if (this.#search !== undefined) {
+      const { words, place } = this.#search;
+      const none = place < 0 && words !== "" ? ", not found" : "";
+      return [
+        dim(Bun.sliceAnsi(`search: ${cleanLine(words)}${none}  (Ctrl-R older, Enter takes it, Ctrl-G ends)`, 0, width)),
+      ];
+    }
+    if (this.#offer === undefined) return [];
+    const { completion, index } = this.#offer;
+    if (completion.candidates.length < 2)
+      return completion.hint === "" ? [] : [dim(Bun.sliceAnsi(completion.hint, 0, width))];
+    const near = completion.candidates.slice(Math.max(0, index - 1));
+    const offset = Math.min(1, index);
+    const words = near.map((word, at) => (at === offset ? bold(cleanLine(word.trim())) : dim(cleanLine(word.trim()))));
+    return [Bun.sliceAnsi(words.join("  "), 0, width)];
   }
 
   #errorRows(width: number, rows: number): string[] {

@@ -23,6 +23,18 @@ export interface Size {
   readonly rows: number;
 }
 
+/** A line that may be written anew while it can be seen, if it has a key. */
+export interface Line {
+  readonly text: string;
+  readonly key?: string;
+}
+
+/** What is remembered of a line. */
+interface Printed {
+  text: string;
+  readonly key: string | undefined;
+}
+
 /** Kept to paint the screen anew. */
 const recentMaxLines = 1_000;
 const recentMaxCharacters = 512 * 1024;
@@ -41,15 +53,20 @@ const eraseDown = "\x1b[J";
 const home = "\x1b[H";
 export const pasteModeOn = "\x1b[?2004h";
 export const pasteModeOff = "\x1b[?2004l";
+// 1004 focus reporting: then the bell can be quiet while somebody looks.
+export const focusModeOn = "\x1b[?1004h";
+export const focusModeOff = "\x1b[?1004l";
 
 export class Screen {
   readonly #output: TerminalOutput;
   readonly #size: () => Size;
   readonly #frame: (size: Size) => Frame;
+  readonly #spell: (text: string) => string;
   #cursorRow = 0;
-  #pending: string[] = [];
+  #cursorColumn = 0;
+  #pending: Printed[] = [];
   #dropped = 0;
-  #recent: string[] = [];
+  #recent: Printed[] = [];
   #recentCharacters = 0;
   #printed = 0;
   /** Rows above the opening are the shell's; once the screen was painted anew all of it is ours. */
@@ -58,7 +75,14 @@ export class Screen {
   #scheduled = false;
   #open = true;
 
-  constructor(output: TerminalOutput, size: () => Size, frame: (size: Size) => Frame) {
+  /** `spell` is the last thing that happens to what is written: for terminals that do not know all characters. */
+  constructor(
+    output: TerminalOutput,
+    size: () => Size,
+    frame: (size: Size) => Frame,
+    spell: (text: string) => string = String,
+  ) {
+    this.#spell = spell;
     this.#output = output;
     this.#size = size;
     this.#frame = frame;
@@ -66,8 +90,11 @@ export class Screen {
   }
 
   /** Lines (already clean) that go above the frame, painted before the loop turns twice. */
-  print(lines: readonly string[]): void {
-    for (const line of lines) this.#pending.push(line);
+  print(lines: readonly (string | Line)[]): void {
+    for (const line of lines)
+      this.#pending.push(
+        typeof line === "string" ? { text: line, key: undefined } : { text: line.text, key: line.key },
+      );
     if (this.#pending.length > 2 * pendingMaxLines) {
       this.#dropped += this.#pending.length - pendingMaxLines;
       this.#pending = this.#pending.slice(-pendingMaxLines);
@@ -78,6 +105,38 @@ export class Screen {
       this.#scheduled = false;
       this.#paintIfDirty();
     });
+  }
+
+  /**
+   * Writes the last line of this key anew. False where that does not show: it has scrolled away, or nobody knows in
+   * which row it stands, since terminals disagree about the width of what is not ASCII.
+   */
+  replace(key: string, text: string): boolean {
+    const waiting = this.#pending.findLast(line => line.key === key);
+    if (waiting !== undefined) {
+      waiting.text = text;
+      return true;
+    }
+    const index = this.#recent.findLastIndex(line => line.key === key);
+    const line = this.#recent[index];
+    if (line === undefined) return false;
+    const { columns, rows } = this.#size();
+    const height = rowsOf(line.text, columns);
+    const below = this.#recent.slice(index + 1).reduce((sum, { text: other }) => sum + rowsOf(other, columns), 0);
+    const up = this.#cursorRow + below + height;
+    const same = rowsOf(text, columns) === height;
+    line.text = text;
+    if (!same || !(up < rows) || this.#output.busy || this.#anew || this.#dirty || !this.#open) return false;
+    const down = `\x1b[${up - height + 1}B\x1b[${this.#cursorColumn + 1}G`;
+    this.#output.write(this.#spell(`${paintStart}\x1b[${up}A\r${text}\x1b[K${down}${paintEnd}`));
+    return true;
+  }
+
+  /** An empty screen, but for the frame. */
+  clear(): void {
+    this.#recent = [];
+    this.#recentCharacters = 0;
+    this.redraw();
   }
 
   /** The frame has changed. */
@@ -95,8 +154,8 @@ export class Screen {
   close(lines: readonly string[]): void {
     if (!this.#open) return;
     this.#open = false;
-    const text = [...this.#takePending(), ...lines].map(line => `${line}\r\n`).join("");
-    this.#output.end(this.#toFrameTop() + eraseDown + text + wrapOn + pasteModeOff);
+    const text = [...this.#takePending().map(line => line.text), ...lines].map(line => `${line}\r\n`).join("");
+    this.#output.end(this.#spell(this.#toFrameTop() + eraseDown + text + focusModeOff + wrapOn + pasteModeOff));
   }
 
   #paintIfDirty(): void {
@@ -115,18 +174,19 @@ export class Screen {
     const lines = this.#takePending();
     this.#remember(lines);
     let text = this.#toFrameTop() + eraseDown;
-    let shown: readonly string[] = lines;
+    let shown: readonly Printed[] = lines;
     if (this.#anew) {
       text = this.#toCleanScreen(size);
       shown = this.#tail(size.columns, size.rows - frame.rows.length);
     }
     this.#anew = false;
-    for (const line of shown) text += `${line}\r\n`;
+    for (const line of shown) text += `${line.text}\r\n`;
     text += wrapOff + frame.rows.join("\r\n") + wrapOn;
     const up = frame.rows.length - 1 - frame.cursorRow;
     text += `${up > 0 ? `\x1b[${up}A` : ""}\x1b[${frame.cursorColumn + 1}G`;
     this.#cursorRow = frame.cursorRow;
-    this.#output.write(paintStart + text + paintEnd);
+    this.#cursorColumn = frame.cursorColumn;
+    this.#output.write(this.#spell(paintStart + text + paintEnd));
   }
 
   #toFrameTop(): string {
@@ -140,35 +200,52 @@ export class Screen {
     return `\x1b[m${scroll}${home}${eraseDown}`;
   }
 
-  #takePending(): string[] {
+  #takePending(): Printed[] {
     const lines = this.#pending;
     this.#pending = [];
-    if (this.#dropped > 0) lines.unshift(`… ${this.#dropped} lines are not shown: the terminal was too slow`);
+    const text = `… ${this.#dropped} lines are not shown: the terminal was too slow`;
+    if (this.#dropped > 0) lines.unshift({ text, key: undefined });
     this.#dropped = 0;
     return lines;
   }
 
-  #remember(lines: readonly string[]): void {
+  #remember(lines: readonly Printed[]): void {
     this.#printed += lines.length;
-    for (const line of lines) this.#recentCharacters += line.length;
+    for (const line of lines) this.#recentCharacters += line.text.length;
     this.#recent.push(...lines);
     let surplus = Math.max(0, this.#recent.length - recentMaxLines);
-    for (let index = 0; index < surplus; index++) this.#recentCharacters -= this.#recent[index]?.length ?? 0;
+    for (let index = 0; index < surplus; index++) this.#recentCharacters -= this.#recent[index]?.text.length ?? 0;
     while (this.#recentCharacters > recentMaxCharacters && surplus < this.#recent.length - 1) {
-      this.#recentCharacters -= this.#recent[surplus++]?.length ?? 0;
+      this.#recentCharacters -= this.#recent[surplus++]?.text.length ?? 0;
     }
     if (surplus > 0) this.#recent.splice(0, surplus);
   }
 
   /** As many of the last lines as fit into `rows`. */
-  #tail(columns: number, rows: number): string[] {
+  #tail(columns: number, rows: number): Printed[] {
     let first = this.#recent.length;
     for (let left = rows; first > 0; first--) {
-      left -= Math.max(1, Math.ceil(Bun.stringWidth(this.#recent[first - 1] ?? "") / columns));
+      left -= Math.max(1, Math.ceil(Bun.stringWidth(this.#recent[first - 1]?.text ?? "") / columns));
       if (left < 0) break;
     }
     return this.#recent.slice(first);
   }
+}
+
+/** How many rows a line takes for sure; NaN where that depends on the terminal. */
+function rowsOf(line: string, columns: number): number {
+  const text = Bun.stripANSI(line);
+  // Where there is room for every character to be wide, it does not matter which of them are.
+  if (/^[\x20-\x7e]*$/.test(text)) return Math.max(1, Math.ceil(text.length / columns));
+  return 2 * text.length <= columns || widthAtMost(text) <= columns ? 1 : Number.NaN;
+}
+
+/** Punctuation and Latin letters are one cell everywhere; anything else may be two. */
+function widthAtMost(text: string): number {
+  let width = 0;
+  for (const character of text)
+    width += /[\x20-\x7e\u00a1-\u024f\u2010-\u2027\u2190-\u2193\u2500\u2713]/.test(character) ? 1 : 2;
+  return width;
 }
 
 /**

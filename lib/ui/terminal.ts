@@ -5,43 +5,70 @@
  * the program's start.
  */
 import "node:tty";
+import { isAccessible } from "@clack/core";
 import picocolors from "picocolors";
 import { ChatError } from "../errors.ts";
-import { submit } from "./commands.ts";
-import { TerminalFormat } from "./format.ts";
+import { runAccessible } from "./accessible.ts";
+import { type BellRule, bellRules, submit } from "./commands.ts";
+import { complete } from "./complete.ts";
+import { Feed } from "./feed.ts";
 import type { FrontEnd } from "./lines.ts";
+import { Look } from "./look.ts";
 import { Prompt } from "./prompt.ts";
-import { pasteModeOn, Screen, TerminalOutput } from "./screen.ts";
+import { focusModeOn, pasteModeOn, Screen, TerminalOutput } from "./screen.ts";
+import { knowsUtf8, spellAscii } from "./spell.ts";
 import { Talk } from "./talk.ts";
+import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 export interface TerminalOptions {
   /** Of no meaning where somebody types; so that all fronts are called alike. */
   readonly stay?: boolean;
+  readonly time?: TimeForm;
 }
 
 /** Events that change who is here, or what one is called. */
 const rosterEvents: ReadonlySet<ChatEvent["event"]> = new Set(["listening", "join", "leave", "rename"]);
+/** Rows that the opening and the prompt want for themselves. */
+const openingRows = 12;
+const bell = "\x07";
 
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
-export async function runTerminal(chat: ChatControl, _options: TerminalOptions = {}): Promise<FrontEnd> {
-  const format = new TerminalFormat(picocolors);
-  const talk = new Talk(chat);
+export async function runTerminal(chat: ChatControl, options: TerminalOptions = {}): Promise<FrontEnd> {
+  const times = new Times(options.time);
+  if (isAccessible()) return runAccessible(chat, times);
+  const talk = new Talk(chat, times);
+  const look = new Look(picocolors, times);
   const output = new TerminalOutput();
   let present = chat.members().length;
+  let isLookedAt = false;
   const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
-  const screen = new Screen(output, size, current => prompt.frame(current, chat.name, present));
-  const prompt = new Prompt(picocolors, {
-    submit: line => runLine(line),
+  const label = () => ({ name: chat.name, count: present, partner: talk.partner?.name });
+  const spell = knowsUtf8(process.env) ? String : spellAscii;
+  const screen = new Screen(output, size, current => prompt.frame(current, label()), spell);
+  const feed = new Feed({
+    ...{ paper: screen, look, times, name: () => chat.name, now: () => performance.now() },
+    screenful: () => size().rows - openingRows,
+    later: (run, ms) => setTimeout(run, ms).unref(),
+  });
+  const hooks = {
+    submit: (line: string) => runLine(line),
     draw: () => screen.draw(),
     redraw: () => screen.redraw(),
-  });
+    complete: (line: string, cursor: number) => complete(talk, line, cursor),
+    sent: (line: string) => chat.addTypedLine(line),
+    focus: (here: boolean) => {
+      isLookedAt = here;
+    },
+  };
+  const prompt = new Prompt(picocolors, hooks, chat.typedLines());
 
   function runLine(line: string): string | undefined {
     try {
       const outcome = submit(talk, line);
       if (outcome.kind === "quit") prompt.close();
-      if (outcome.kind === "shown") screen.print(format.reply(line, outcome.lines));
+      if (outcome.kind === "clear") screen.clear();
+      if (outcome.kind === "shown") screen.print(look.reply(line, outcome.lines));
       return undefined;
     } catch (error) {
       if (error instanceof ChatError) return error.message;
@@ -49,26 +76,13 @@ export async function runTerminal(chat: ChatControl, _options: TerminalOptions =
     }
   }
 
+  chat.watchReach();
   const unsubscribe = chat.subscribe(events => {
+    talk.hear(events);
     if (events.some(({ event }) => rosterEvents.has(event))) present = chat.members().length;
-    screen.print(events.flatMap(event => format.lines(event)));
+    if (feed.show(events, bellRule(chat)) && !isLookedAt) output.write(bell);
   });
-  const onResize = () => screen.redraw();
-  const onContinue = () => {
-    // The shell had the terminal meanwhile, and gave it its own modes.
-    process.stdin.setRawMode(true);
-    output.write(pasteModeOn);
-    screen.redraw();
-  };
-  const restore = () => {
-    screen.close([]);
-    process.stdin.setRawMode(false);
-  };
-  process.stdout.on("resize", onResize);
-  process.on("SIGCONT", onContinue);
-  // Whatever ends the program, the shell gets its terminal back.
-  process.on("exit", restore);
-  output.write(pasteModeOn);
+  const give = takeTerminal(screen, output);
   try {
     const ends: Promise<FrontEnd>[] = [
       prompt.run(process.stdin).then(() => "quit"),
@@ -79,9 +93,37 @@ export async function runTerminal(chat: ChatControl, _options: TerminalOptions =
   } finally {
     unsubscribe();
     prompt.close();
+    give();
+    screen.close([look.closing()]);
+  }
+}
+
+function bellRule(chat: ChatControl): BellRule {
+  const chosen = chat.setting("bell");
+  return bellRules.find(rule => rule === chosen) ?? "mentions";
+}
+
+/** The terminal is ours, in its modes and sizes. Returns the way to give it back. */
+function takeTerminal(screen: Screen, output: TerminalOutput): () => void {
+  const onResize = () => screen.redraw();
+  const onContinue = () => {
+    // The shell had the terminal meanwhile, and gave it its own modes.
+    process.stdin.setRawMode(true);
+    output.write(focusModeOn + pasteModeOn);
+    screen.redraw();
+  };
+  const restore = () => {
+    screen.close([]);
+    process.stdin.setRawMode(false);
+  };
+  process.stdout.on("resize", onResize);
+  process.on("SIGCONT", onContinue);
+  // Whatever ends the program, the shell gets its terminal back.
+  process.on("exit", restore);
+  output.write(focusModeOn + pasteModeOn);
+  return () => {
     process.stdout.off("resize", onResize);
     process.off("SIGCONT", onContinue);
     process.off("exit", restore);
-    screen.close([format.closing()]);
-  }
+  };
 }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import picocolors from "picocolors";
-import { plainText, TerminalFormat } from "../../lib/ui/format.ts";
+import { plainText } from "../../lib/ui/format.ts";
 import type { ChatEvent } from "../../lib/ui/view.ts";
 import { join, listening, member, message } from "./fake-chat.ts";
 
@@ -15,6 +14,13 @@ describe("plain", () => {
     [{ ...message("from my last run"), own: true, history: true }, "Bob: from my last run\n"],
     [{ ...message("old"), history: true }, "Bob: old\n"],
     [{ ...message("psst"), event: "direct", to: "Alice" }, "Bob (direct): psst\n"],
+    [{ ...message("waves"), action: true }, "* Bob waves\n"],
+    [{ event: "topic", ...bob, text: "lunch", at: 0, history: false }, ">INFO: Bob set the topic: lunch\n"],
+    [{ event: "topic", ...bob, text: "lunch", at: 0, history: true }, ">INFO: The topic is: lunch\n"],
+    [{ event: "topic", ...bob, text: "", at: 0, history: false }, ">INFO: Bob cleared the topic.\n"],
+    [{ event: "away", ...bob, text: "lunch" }, ">INFO: Bob is away: lunch\n"],
+    [{ event: "away", ...bob, text: null }, ">INFO: Bob is back.\n"],
+    [{ event: "reached", id: "0123456789abcdef", reached: 1, linked: 2 }, ""],
     [join("Bob"), ">INFO: Bob joined.\n"],
     [join("Bob", true), ">INFO: Bob joined.\n"],
     [{ event: "leave", ...bob, reason: "quit" }, ">INFO: Bob left.\n"],
@@ -33,66 +39,5 @@ describe("plain", () => {
   test("a text cannot pass for a line of another member, nor for one of ours", () => {
     expect(plainText(message("x\r>INFO: Bob left.\x1b[1A\nCarol: y"))).toBe("Bob: x>INFO: Bob left.\nBob: Carol: y\n");
     expect(plainText({ ...message("x"), name: "Bob: hi\nCarol\x1b[m" })).toBe("Bob: hi Carol: x\n");
-  });
-});
-
-describe("terminal", () => {
-  const lines = (...events: ChatEvent[]) => {
-    const format = new TerminalFormat(picocolors.createColors(false));
-    return events.flatMap(event => format.lines(event));
-  };
-
-  test("lines of one text stand under the first", () => {
-    expect(lines(message("one\ntwo"))).toEqual(["12:04 Bob: one", "      two"]);
-  });
-
-  test("presence is told in words", () => {
-    expect(
-      lines(
-        join("Bob", true),
-        join("Carol"),
-        { event: "leave", ...bob, reason: "quit" },
-        { event: "leave", ...bob, reason: "lost" },
-        { event: "rename", member: bob.member, from: "Bob", to: "Bert" },
-      ),
-    ).toEqual(["• Bob is here", "→ Carol joined", "← Bob left", "← Bob was lost", "• Bob is now Bert"]);
-  });
-
-  test("the opening tells where one is, and what a friend types", () => {
-    const opening = lines(listening).join("\n");
-    expect(opening).toContain("Alice at address 192.168.1.20 is listening at 55107.");
-    expect(opening).toContain("./p2pchat <name> 192.168.1.20 55107");
-    expect(opening).toContain("/help");
-  });
-
-  test("history is ruled off before and after", () => {
-    const old = { ...message("old"), history: true };
-    expect(lines(old, join("Carol", true), old, message("new"))).toEqual([
-      "── history ──",
-      "12:04 Bob: old",
-      "• Carol is here",
-      "12:04 Bob: old",
-      "── now ──",
-      "12:04 Bob: new",
-    ]);
-  });
-
-  test("direct messages say whom they are for", () => {
-    const direct = { ...message("psst"), event: "direct", to: "Alice" } as const;
-    expect(lines(direct, { ...direct, own: true, to: "Carol" })).toEqual([
-      "12:04 Bob → you: psst",
-      "12:04 Bob → Carol: psst",
-    ]);
-  });
-
-  test("a time that is none does not stop the show", () => {
-    expect(lines({ ...message("x"), at: 9e99 })).toEqual(["--:-- Bob: x"]);
-  });
-
-  test("a member keeps its colour, and without colours there are none", () => {
-    const format = new TerminalFormat(picocolors.createColors(true));
-    expect(format.name("Bob", bob.member)).toBe(format.name("Bob", bob.member));
-    expect(format.name("Bob", bob.member)).toContain("\x1b[");
-    expect(lines(message("x"), join("Carol")).join("")).not.toContain("\x1b");
   });
 });

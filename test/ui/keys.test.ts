@@ -39,8 +39,19 @@ test("Alt-Enter is a new line, Enter is Enter", () => {
   expect(decode("a\x1b\rb\r")).toEqual(['"a"', "newline", '"b"', "enter"]);
 });
 
-test("keys nobody knows do nothing: function keys, mouse reports, focus, Alt-x, Tab", () => {
-  expect(decode("\x1bOP\x1b[15~\x1b[[A\x1b[<0;1;1M\x1b[I\x1bx\t\x1b[200;1~\x1bé")).toEqual([]);
+test("Tab completes, Ctrl-R searches, and the terminal tells whether it is looked at", () => {
+  expect(decode("\t\x1b[Z\x12\x07\x1b[I\x1b[O")).toEqual([
+    "complete",
+    "complete-back",
+    "search",
+    "cancel",
+    "focus-in",
+    "focus-out",
+  ]);
+});
+
+test("keys nobody knows do nothing: function keys, mouse reports, Alt-x", () => {
+  expect(decode("\x1bOP\x1b[15~\x1b[[A\x1b[<0;1;1M\x1bx\x1b[200;1~\x1bé")).toEqual([]);
 });
 
 describe("Escape", () => {

@@ -252,19 +252,32 @@ test("nothing that others write moves the cursor or forges a line", async () => 
   expect(stage.terminal.raw()).not.toContain("\x1b[7m");
 });
 
-test("a burst of 10,000 texts leaves the prompt usable and loses none of them", async () => {
+test("a burst of 10,000 texts by ten members leaves the prompt usable and loses none of them", async () => {
   await using stage = await Stage.open();
   const { terminal } = stage;
   terminal.type("dra");
   await terminal.until("dra");
   for (let batch = 0; batch < 100; batch++) {
-    stage.emit(...Array.from({ length: 100 }, (_, index) => message(`text ${batch * 100 + index}`)));
+    const member = `00000000000000a${batch % 10}`;
+    stage.emit(...Array.from({ length: 100 }, (_, index) => ({ ...message(`text ${batch * 100 + index}`), member })));
   }
   terminal.type("ft");
   await terminal.until("text 9999");
   await frameIs(stage, ["Alice ⋅ 1 › draft"], [17, 0]);
   const texts = terminal.scrollback().filter(row => row.startsWith("12:04 Bob: text"));
   expect(texts).toEqual(Array.from({ length: 10_000 }, (_, index) => `12:04 Bob: text ${index}`));
+});
+
+test("a member that floods is one line, and the terminal stays usable", async () => {
+  await using stage = await Stage.open();
+  const { terminal } = stage;
+  terminal.type("dra");
+  for (let batch = 0; batch < 50; batch++)
+    stage.emit(...Array.from({ length: 100 }, (_, index) => message(`text ${batch * 100 + index}`)));
+  terminal.type("ft");
+  await terminal.until(/text 1999\nBob: 3,000 more lines\nAlice ⋅ 1 › draft/);
+  stage.emit({ ...message("hello"), name: "Carol", member: "00000000000000c0" });
+  await terminal.until(/Bob: 3,000 more lines\n12:04 Carol: hello\nAlice ⋅ 1 › draft/);
 });
 
 test("a long name leaves room to type, and a terminal of one column is survived", async () => {

@@ -1,0 +1,89 @@
+/**
+ * The front for screen readers (ACCESSIBLE=1, as clack has it): lines that are only ever added, a full sentence each; no
+ * colour, no prompt, nothing painted twice. The terminal itself lets one edit the line.
+ */
+import { ChatError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import { cleanLine } from "./clean.ts";
+import { submit } from "./commands.ts";
+import { sentence } from "./format.ts";
+import { type FrontEnd, type LineFront, quit, runLines } from "./lines.ts";
+import { isolate, knowsUtf8, spellAscii } from "./spell.ts";
+import { memberLines } from "./tables.ts";
+import { Talk } from "./talk.ts";
+import type { Times } from "./times.ts";
+import type { ChatControl, ChatEvent } from "./view.ts";
+
+/** Resolves when the front is done, for whatever reason; the caller leaves the room. */
+export async function runAccessible(chat: ChatControl, times: Times): Promise<FrontEnd> {
+  const talk = new Talk(chat, times);
+  const spell = knowsUtf8(process.env) ? String : spellAscii;
+  const front: LineFront = {
+    event(event) {
+      talk.hear([event]);
+      return spell(spoken(event, times));
+    },
+    line(text) {
+      const answer = answerTo(talk, text);
+      return answer === quit ? quit : spell(answer);
+    },
+    overlong: bytes => `Not sent: the text has ${bytes} bytes, ${limits.bodyMaxBytes} at most.\n`,
+  };
+  // `Bun.stdin` would compete with `process.stdin`, which clack has used by now.
+  const input = new ReadableStream<Uint8Array>({
+    start(controller) {
+      process.stdin.on("data", (chunk: Buffer) => controller.enqueue(chunk));
+      for (const event of ["end", "close", "error"] as const)
+        process.stdin.on(event, () => {
+          try {
+            controller.close();
+          } catch {}
+        });
+    },
+    cancel: () => void process.stdin.pause(),
+  });
+  const end = await runLines(chat, { stay: false, input }, front);
+  return end === "input" ? "quit" : end;
+}
+
+function answerTo(talk: Talk, line: string): string | typeof quit {
+  try {
+    const outcome = submit(talk, line);
+    if (outcome.kind === "quit") return quit;
+    return outcome.kind === "shown" ? outcome.lines.map(shown => `${isolate(cleanLine(shown))}\n`).join("") : "";
+  } catch (error) {
+    if (error instanceof ChatError) return `Not done: ${cleanLine(error.message)}.\n`;
+    throw error;
+  }
+}
+
+/** An event as one would tell it; empty where there is nothing to tell. */
+export function spoken(event: ChatEvent, times: Times): string {
+  switch (event.event) {
+    case "message":
+    case "direct": {
+      if (event.own && !event.history) return "";
+      const name = isolate(cleanLine(event.name));
+      const when = event.history ? `Earlier, ${times.stamp(event.at)}: ` : "";
+      const text = isolate(cleanLine(event.text));
+      if (event.event === "direct") return `${when}${name} says to you alone: ${text}\n`;
+      return event.action ? `${when}${name} ${text}\n` : `${when}${name} says: ${text}\n`;
+    }
+    case "listening":
+      return `${sentence(event)}\nA friend joins with: ./p2pchat <name> ${cleanLine(event.address)} ${event.port}\nType a line and press Enter to say it. /help tells more, :q leaves.\n`;
+    case "join":
+      return `${cleanLine(event.name)} ${event.present ? "is here" : "joined"}.\n`;
+    case "members":
+      return memberLines(event.members)
+        .map(line => `${line}\n`)
+        .join("");
+    case "error":
+      return `Trouble: ${cleanLine(event.message)}.\n`;
+    case "notice":
+      return `${event.level === "warning" ? "Warning" : "Note"}: ${cleanLine(event.message)}.\n`;
+    case "reached":
+      return "";
+    default:
+      return `${isolate(sentence(event))}\n`;
+  }
+}

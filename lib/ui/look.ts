@@ -1,0 +1,154 @@
+/**
+ * The terminal look: colour is applied here and nowhere else.
+ *
+ * Invariant: everything that others wrote goes through clean.ts on its way. Picocolors itself is only loaded by the
+ * terminal front (it asks `process.stdout`, which costs plain mode 13 ms) and handed in.
+ */
+import type { Colors } from "picocolors/types";
+import { cleanLine, cleanText } from "./clean.ts";
+import { sentence } from "./format.ts";
+import { isolate } from "./spell.ts";
+import { memberLines } from "./tables.ts";
+import { Times } from "./times.ts";
+import type { ChatEvent } from "./view.ts";
+
+export type MessageEvent = Extract<ChatEvent, { event: "message" | "direct" }>;
+
+/** Colours that are told apart and can be read on a dark and on a light ground; red is for errors. */
+const memberColors = ["green", "magenta", "cyan", "blueBright", "yellow", "magentaBright"] as const;
+/** Names in one line about many. */
+const namesShown = 3;
+
+export class Look {
+  readonly #colors: Colors;
+  readonly #times: Times;
+
+  constructor(colors: Colors, times: Times = new Times()) {
+    this.#colors = colors;
+    this.#times = times;
+  }
+
+  /** A text, in lines. `mentions`: names of the user, which stand out. */
+  message(event: MessageEvent, mentions?: RegExp): string[] {
+    const { dim, inverse, italic } = this.#colors;
+    const [first = "", ...more] = cleanText(event.text).split("\n");
+    const paint = event.history ? dim : String;
+    const look = (line: string) => {
+      const text = isolate(line);
+      return mentions === undefined ? paint(text) : text.replace(mentions, name => inverse(name));
+    };
+    const time = this.#times.clock(event.at);
+    const head = time === "" ? "" : `${dim(time)} `;
+    const who = this.name(event.name, event.member);
+    const to = event.event === "direct" ? dim(italic(` → ${event.own ? isolate(cleanLine(event.to)) : "you"}`)) : "";
+    const start = event.event === "message" && event.action ? `${head}${dim("*")} ${who} ` : `${head}${who}${to}: `;
+    // As wide as the time, so that the lines of a text stand apart from the next one.
+    const indent = " ".repeat(Math.max(2, time.length + 1));
+    return [start + look(first), ...more.map(line => indent + look(line))];
+  }
+
+  /** Anything else that happened. */
+  lines(event: Exclude<ChatEvent, MessageEvent>): string[] {
+    const { dim, yellow } = this.#colors;
+    switch (event.event) {
+      case "listening":
+        return this.opening(event);
+      case "join":
+        return [event.present ? this.present([event.name]) : this.presence([event.name], [], [])];
+      case "leave":
+        return [event.reason === "lost" ? this.presence([], [], [event.name]) : this.presence([], [event.name], [])];
+      case "rename":
+      case "topic":
+      case "away":
+        return [dim(`• ${isolate(sentence(event).replace(/\.$/, ""))}`)];
+      case "members":
+        return this.#block(memberLines(event.members));
+      case "error":
+        return [this.error(event.message)];
+      case "notice":
+        return [
+          event.level === "warning" ? yellow(`▲ ${cleanLine(event.message)}`) : dim(`• ${cleanLine(event.message)}`),
+        ];
+      case "reached":
+        return [];
+    }
+  }
+
+  /** `→ Bob, Carol joined  ← Dave left`, however many. */
+  presence(joined: readonly string[], left: readonly string[], lost: readonly string[]): string {
+    const parts = [
+      joined.length > 0 ? `→ ${names(joined)} joined` : "",
+      left.length > 0 ? `← ${names(left)} left` : "",
+      lost.length > 0 ? `← ${names(lost)} ${lost.length === 1 ? "was" : "were"} lost` : "",
+    ];
+    return this.#colors.dim(parts.filter(part => part !== "").join("  "));
+  }
+
+  present(here: readonly string[]): string {
+    return this.#colors.dim(`• ${names(here)} ${here.length === 1 ? "is" : "are"} here`);
+  }
+
+  /** A line across, with a word in it. */
+  rule(word: string): string {
+    return this.#colors.dim(`── ${word} ──`);
+  }
+
+  /** Instead of what a member wrote faster than anybody can read. */
+  more(name: string, member: string, lines: number): string {
+    const count = lines.toLocaleString("en");
+    return `${this.name(name, member)}${this.#colors.dim(`: ${count} more ${lines === 1 ? "line" : "lines"}`)}`;
+  }
+
+  /** Behind a text of one's own: who has it. */
+  mark(reached: number, linked: number): string {
+    if (linked === 0) return this.#colors.dim("  (kept until someone is here)");
+    return this.#colors.dim(reached === linked ? " ✓" : ` ✓ ${reached}/${linked}`);
+  }
+
+  /** The name in its member's colour. */
+  name(name: string, member: string): string {
+    const color = memberColors[Number.parseInt(member.slice(-4), 16) % memberColors.length] ?? "green";
+    return this.#colors.bold(this.#colors[color](isolate(cleanLine(name))));
+  }
+
+  error(message: string): string {
+    return this.#colors.red(`■ ${cleanLine(message)}`);
+  }
+
+  /** A command and its answer. */
+  reply(command: string, lines: readonly string[]): string[] {
+    return [this.#colors.dim(`◇ ${cleanLine(command)}`), ...this.#block(lines)];
+  }
+
+  /** The opening: where one is, and what a friend should type. */
+  opening(event: Extract<ChatEvent, { event: "listening" }>): string[] {
+    const { bold, cyan, dim, gray, green, inverse } = this.#colors;
+    const friend = `./p2pchat <name> ${cleanLine(event.address)} ${event.port}`;
+    return [
+      `${gray("┌")}  ${inverse(" p2pchat ")}`,
+      gray("│"),
+      `${green("◇")}  ${bold(sentence(event))}`,
+      `${gray("│")}  A friend joins with  ${cyan(friend)}`,
+      gray("│"),
+      `${gray("└")}  ${dim("Type to talk, /help for help, :q to leave.")}`,
+      "",
+    ];
+  }
+
+  closing(): string {
+    return `${this.#colors.gray("└")}  ${this.#colors.dim("Left the room.")}`;
+  }
+
+  #block(lines: readonly string[]): string[] {
+    return lines.map(line => `${this.#colors.dim("│")} ${isolate(cleanLine(line))}`);
+  }
+}
+
+/** `Bob, Carol, Dave and 12 others`. */
+function names(all: readonly string[]): string {
+  const shown = all
+    .slice(0, all.length === namesShown + 1 ? all.length : namesShown)
+    .map(name => isolate(cleanLine(name)));
+  const others = all.length - shown.length;
+  return others > 0 ? `${shown.join(", ")} and ${others} others` : shown.join(", ");
+}
