@@ -111,7 +111,7 @@ export async function portOn(terminal: Terminal): Promise<string> {
 
 /** What has been said, as the screen and all above it show it, without the times. */
 export function talkOn(terminal: Terminal): string[] {
-  return terminal.scrollback().flatMap(row => /^\d\d:\d\d (\S+: .*)$/.exec(row)?.[1] ?? []);
+  return terminal.scrollback().flatMap(row => /^\d\d:\d\d (\S+: .*?)(?: ✓.*| {2}\(kept.*)?$/.exec(row)?.[1] ?? []);
 }
 
 export type Fields = Readonly<Record<string, unknown>>;

@@ -76,5 +76,5 @@ test("people join through anybody, talk, one is killed, the founder leaves, and 
   expect(talkOn(carol)).toEqual(talkOn(dave));
   await carol.until("→ Dave joined");
   await say(dave, "Dave", "here I am", [carol, dave]);
-  await dave.until(/── now ──\n\d\d:\d\d Dave: here I am\nDave ⋅ 2 ›/);
+  await dave.until(/── now ──\n\d\d:\d\d Dave: here I am ✓\nDave ⋅ 2 ›/);
 });
