@@ -1,7 +1,8 @@
 /**
  * `bun test/bench/profile.ts [directory]`: where the time goes on the three hottest paths, by `bun --cpu-prof`.
  *
- * Prints self time by function, speakers and hearers apart; the profiles themselves stay in the directory, if one is given.
+ * Prints self time by function, speakers and hearers apart. Time in which a process waited counts for the sample after it, so
+ * shares say most where it was busy all the time. The profiles stay in the directory, if one is given.
  */
 import { mkdirSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
