@@ -22,8 +22,10 @@ const namesShown = 3;
 export class Look {
   readonly #colors: Colors;
   readonly #times: Times;
+  readonly #columns: () => number;
 
-  constructor(colors: Colors, times: Times = new Times()) {
+  constructor(colors: Colors, times: Times = new Times(), columns: () => number = () => 80) {
+    this.#columns = columns;
     this.#colors = colors;
     this.#times = times;
   }
@@ -64,11 +66,11 @@ export class Look {
       case "members":
         return this.#block(memberLines(event.members));
       case "error":
-        return [this.error(event.message)];
+        return this.#sentence("■", event.message, this.#colors.red);
       case "notice":
-        return [
-          event.level === "warning" ? yellow(`▲ ${cleanLine(event.message)}`) : dim(`• ${cleanLine(event.message)}`),
-        ];
+        return event.level === "warning"
+          ? this.#sentence("▲", event.message, yellow)
+          : this.#sentence("•", event.message, dim);
       case "reached":
         return [];
     }
@@ -111,10 +113,6 @@ export class Look {
     return this.#colors.bold(this.#colors[color](isolate(cleanLine(name))));
   }
 
-  error(message: string): string {
-    return this.#colors.red(`■ ${cleanLine(message)}`);
-  }
-
   /** A command and its answer. */
   reply(command: string, lines: readonly string[]): string[] {
     return [this.#colors.dim(`◇ ${cleanLine(command)}`), ...this.#block(lines)];
@@ -140,8 +138,20 @@ export class Look {
   }
 
   #block(lines: readonly string[]): string[] {
-    return lines.map(line => `${this.#colors.dim("│")} ${isolate(cleanLine(line))}`);
+    const rows = lines.flatMap(line => wrapped(isolate(cleanLine(line)), this.#columns() - 3, 4));
+    return rows.map(row => `${this.#colors.dim("│")} ${row}`);
   }
+
+  #sentence(sign: string, text: string, paint: (text: string) => string): string[] {
+    return wrapped(`${sign} ${isolate(cleanLine(text))}`, this.#columns() - 1, 2).map(paint);
+  }
+}
+
+/** Rows of a sentence, cut between words; what is not the first is indented. Texts of others are left to the terminal. */
+function wrapped(line: string, columns: number, indent: number): string[] {
+  if (Bun.stringWidth(line) <= columns) return [line];
+  const [first = "", ...rest] = Bun.wrapAnsi(line, Math.max(8, columns - indent), { hard: true }).split("\n");
+  return [first, ...rest.map(row => " ".repeat(indent) + row)];
 }
 
 /** `Bob, Carol, Dave and 12 others`. */

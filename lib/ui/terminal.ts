@@ -38,7 +38,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const times = new Times(options.time);
   if (isAccessible()) return runAccessible(chat, times);
   const talk = new Talk(chat, times);
-  const look = new Look(picocolors, times);
+  const look = new Look(picocolors, times, () => process.stdout.columns || 80);
   const output = new TerminalOutput();
   let present = chat.members().length;
   let isLookedAt = false;

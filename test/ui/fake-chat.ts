@@ -34,7 +34,8 @@ export class FakeChat implements ChatControl {
 
   direct(to: string, text: string): void {
     this.#check(text);
-    if (!this.others.some(({ name }) => name === to)) throw new ChatError("no_such_member", `there is no ${to} here`);
+    if (!this.others.some(({ name, member }) => name === to || member === to))
+      throw new ChatError("no_such_member", `there is no ${to} here`);
     this.#did(`direct ${to} ${text}`);
     this.emit({ ...message(text), event: "direct", to, name: this.name, member: "00000000000000a1", own: true });
   }

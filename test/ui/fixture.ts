@@ -8,7 +8,8 @@ import type { ChatEvent } from "../../lib/ui/view.ts";
 import { FakeChat, member } from "./fake-chat.ts";
 
 const chat = new FakeChat();
-const { FIXTURE_NAME = "Alice", FIXTURE_SOCKET = "" } = process.env;
+const { FIXTURE_NAME = "Alice", FIXTURE_SOCKET = "", FIXTURE_TIME, FIXTURE_TYPED } = process.env;
+if (FIXTURE_TYPED !== undefined) chat.typed.push(...FIXTURE_TYPED.split("\n"));
 chat.name = FIXTURE_NAME;
 let rest = "";
 const socket = await Bun.connect({
@@ -34,6 +35,6 @@ function deliver(events: ChatEvent[]): void {
 
 // That the window was closed must be seen without it, too.
 process.on("SIGHUP", () => {});
-const end = await runTerminal(chat);
+const end = await runTerminal(chat, FIXTURE_TIME === "12" ? { time: FIXTURE_TIME } : {});
 socket.write(`${JSON.stringify(`end ${end}`)}\n`);
 socket.end();

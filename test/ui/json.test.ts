@@ -31,7 +31,44 @@ test("the commands do what they say", async () => {
   expect(end).toBe("quit");
 });
 
+test("what people type is a command here, too, with its parameters as fields", async () => {
+  const chat = new FakeChat();
+  chat.others.push(member("Bob", 1.5));
+  const { output } = await run(runJson, chat, [
+    '{"command":"me","text":"waves"}\n{"command":"topic","text":"lunch"}\n{"command":"away"}\n{"command":"back"}\n',
+    '{"command":"msg","name":"Bob","text":"psst"}\n{"command":"history","name":"Bob","limit":5}\n{"command":"search","text":"x"}\n',
+    '{"command":"whois","name":"Bob"}\n{"command":"verify","name":"Bob"}\n{"command":"ignore","name":"Bob"}\n{"command":"topic"}\n',
+  ]);
+  expect(chat.done.filter(entry => entry !== "ready")).toEqual([
+    ...["act waves", "topic lunch", "away away", "away null", "direct Bob psst", "history 5 Bob", "search x 50"],
+    "ignored Bob true",
+  ]);
+  const results = parsed(output).filter(event => (event as { event: string }).event === "result");
+  expect(results).toEqual([
+    { event: "result", command: "history", messages: [] },
+    { event: "result", command: "search", messages: [] },
+    { event: "result", command: "whois", member: expect.objectContaining({ name: "Bob", ignored: false }) },
+    { event: "result", command: "verify", phrase: "kurab kodis gadov forog kuhob" },
+    { event: "result", command: "ignore", member: expect.objectContaining({ name: "Bob", ignored: true }) },
+    { event: "result", command: "topic", topic: "lunch" },
+  ]);
+});
+
+test("what only a screen needs to know is left out", async () => {
+  const chat = new FakeChat();
+  const old = { ...message("old"), history: true };
+  const { output } = await run(runJson, chat, [
+    () => chat.emit({ ...old, seen: true }, { event: "reached", id: "0123456789abcdef", reached: 1, linked: 1 }),
+  ]);
+  expect(parsed(output)).toEqual([old]);
+});
+
 const badLines = [
+  '{"command":"history","limit":"5"}',
+  '{"command":"history","limit":0}',
+  '{"command":"msg","name":"Bob"}',
+  '{"command":"verify","name":"Bob","answer":"perhaps"}',
+  '{"command":"/who"}',
   "",
   "hello",
   ":q",

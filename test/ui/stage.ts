@@ -12,7 +12,8 @@ export class Stage {
   #queue: Buffer = Buffer.alloc(0);
   readonly #watchers = new Set<() => void>();
 
-  static async open(setup: TerminalSetup = {}): Promise<Stage> {
+  /** `prompt`: what shows that the program is ready. */
+  static async open({ prompt = /›/, ...setup }: TerminalSetup & { readonly prompt?: RegExp } = {}): Promise<Stage> {
     const directory = await mkdtemp(`${tmpdir()}/p2pchat-stage-`);
     const path = `${directory}/socket`;
     const connected = Promise.withResolvers<Bun.Socket>();
@@ -42,7 +43,7 @@ export class Stage {
       for (const look of [...stage.#watchers]) look();
     };
     received.drain = () => stage.#flush();
-    await terminal.until(/›/, "the prompt");
+    await terminal.until(prompt, "the prompt");
     return stage;
   }
 
