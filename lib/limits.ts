@@ -66,6 +66,12 @@ export const limits = {
   linkCreditBytes: 1 * MiB,
   /** What may wait all the same (answers, control frames) before the link is given up. */
   linkQueueMaxBytes: 8 * MiB,
+  /** The same in frames: a small one costs more memory than it has bytes. */
+  linkWritesMax: 131_072,
+  /** What a link has sent is handled for so long at once; the rest takes turns with others that are behind … */
+  sliceMs: 1,
+  /** … for so long in one turn of the loop, in which everybody else waits. */
+  turnMs: 3,
   /** A reader that takes nothing for so long while data waits is gone. */
   linkStuckTimeoutMs: 30_000,
   /** A link that was silent for so long is pinged … */
@@ -86,6 +92,8 @@ export const limits = {
   doubtAfterFailures: 3,
   /** Dials under way at once: whoever invents members must not make everybody knock at a thousand doors. */
   dialsMax: 64,
+  /** Between two looks at who is to be dialled. */
+  meshPauseMs: 20,
   /** Members remembered for that. */
   rememberedMembersMax: 1_024,
 

@@ -9,9 +9,14 @@ import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 
 export const FRAME_HEADER_BYTES = 4;
+const EMPTY = Buffer.alloc(0);
 
 export class FrameBuffer {
+  /** What there is of a frame that was cut by the end of its chunk. */
   private pending: Buffer | undefined;
+  /** The last chunk, and how far it was taken. */
+  private rest: Buffer = EMPTY;
+  private offset = 0;
   private maxBytes: number = limits.handshakeFrameMaxBytes;
 
   /** The peer is known: from here on frames may be as large as posts are. */
@@ -21,21 +26,47 @@ export class FrameBuffer {
 
   /** Calls `onFrame` with the body (type and payload) of each whole frame, in order. */
   push(chunk: Uint8Array, onFrame: (frame: Uint8Array) => void): void {
-    let bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    if (this.pending !== undefined) bytes = this.finish(this.pending, bytes, onFrame);
-    let offset = 0;
-    while (bytes.length - offset >= FRAME_HEADER_BYTES) {
-      const end = offset + FRAME_HEADER_BYTES + this.lengthAt(bytes, offset);
-      if (end > bytes.length) break;
-      onFrame(bytes.subarray(offset + FRAME_HEADER_BYTES, end));
-      offset = end;
-    }
-    // A view would keep the whole chunk alive for the sake of a few bytes.
-    if (offset < bytes.length) this.pending = Buffer.from(bytes.subarray(offset));
+    this.add(chunk);
+    for (let frame = this.next(); frame !== undefined; frame = this.next()) onFrame(frame);
   }
 
-  /** Puts together the frame that was cut, and returns what follows it; all the rest stays where it lies. */
-  private finish(pending: Buffer, bytes: Buffer, onFrame: (frame: Uint8Array) => void): Buffer {
+  /** For who takes frames one by one: the chunk must not change until `next` has none any more. */
+  add(chunk: Uint8Array): void {
+    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    this.rest = this.hasRest ? Buffer.concat([this.rest.subarray(this.offset), bytes]) : bytes;
+    this.offset = 0;
+  }
+
+  /** Takes the next whole frame. */
+  next(): Uint8Array | undefined {
+    if (this.pending !== undefined) return this.finish(this.pending);
+    const { rest, offset } = this;
+    if (rest.length - offset >= FRAME_HEADER_BYTES) {
+      const end = offset + FRAME_HEADER_BYTES + this.lengthAt(rest, offset);
+      if (end <= rest.length) {
+        this.offset = end;
+        return rest.subarray(offset + FRAME_HEADER_BYTES, end);
+      }
+    }
+    // A view would keep the whole chunk alive for the sake of a few bytes.
+    if (this.hasRest) this.pending = Buffer.from(rest.subarray(offset));
+    this.drop();
+    return undefined;
+  }
+
+  /** Whether there are bytes that `next` has not looked at. */
+  get hasRest(): boolean {
+    return this.offset < this.rest.length;
+  }
+
+  private drop(): void {
+    this.rest = EMPTY;
+    this.offset = 0;
+  }
+
+  /** Puts together the frame that was cut; all that follows it stays where it lies. */
+  private finish(pending: Buffer): Uint8Array | undefined {
+    const bytes = this.rest.subarray(this.offset);
     this.pending = undefined;
     let cut = pending;
     let used = 0;
@@ -46,20 +77,23 @@ export class FrameBuffer {
     const whole = cut.length < FRAME_HEADER_BYTES ? FRAME_HEADER_BYTES : FRAME_HEADER_BYTES + this.lengthAt(cut, 0);
     const more = Math.min(whole - cut.length, bytes.length - used);
     cut = Buffer.concat([cut, bytes.subarray(used, used + more)]);
-    if (cut.length < whole || whole === FRAME_HEADER_BYTES) this.pending = cut;
-    else onFrame(cut.subarray(FRAME_HEADER_BYTES));
-    return bytes.subarray(used + more);
+    this.offset += used + more;
+    if (cut.length >= whole && whole > FRAME_HEADER_BYTES) return cut.subarray(FRAME_HEADER_BYTES);
+    this.pending = cut;
+    this.drop();
+    return undefined;
   }
 
   private lengthAt(bytes: Buffer, offset: number): number {
     const length = bytes.readUInt32BE(offset);
+    if (length === 0 || length > this.maxBytes) this.drop();
     if (length === 0) throw new PeerError("malformed", "an empty frame");
     if (length > this.maxBytes) throw new PeerError("too_large", `a frame of ${length} bytes`);
     return length;
   }
 
-  /** Bytes that wait for the rest of their frame. */
+  /** Bytes that wait to be taken, or for the rest of their frame. */
   get pendingBytes(): number {
-    return this.pending?.length ?? 0;
+    return (this.pending?.length ?? 0) + this.rest.length - this.offset;
   }
 }

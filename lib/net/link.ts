@@ -3,7 +3,8 @@
  *
  * Invariants. Nothing is reported from inside a method of `Link`, only from socket callbacks, timers and microtasks, so
  * the owner is never entered twice. `ended` comes once, and no knock, message or drain after it. At most one timer runs,
- * and none on a link that is up and has nothing queued. What is queued leaves in one write per turn of the loop.
+ * and none on a link that is up and has nothing queued. What is queued leaves in one write per turn of the loop. What comes
+ * in is handled in order, and what there is no time for (turns.ts) is at most what one read of the socket brought.
  */
 
 import { FrameBuffer } from "../codec/frame.ts";
@@ -12,6 +13,7 @@ import type { Address, RoomId } from "../codec/post.ts";
 import { PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Handshake } from "./handshake.ts";
+import type { Turns, Worker } from "./turns.ts";
 
 /** How long a link waits for what. Tests make them shorter. */
 export interface Deadlines {
@@ -63,10 +65,13 @@ const DIAL_TLS: Bun.TLSOptions & { minVersion: number } = { rejectUnauthorized: 
 
 type Phase = "connecting" | "open" | "closing" | "gone";
 
-export class Link {
+export class Link implements Worker {
   private phase: Phase = "connecting";
   private socket: Bun.Socket<Link> | undefined;
   private readonly frames = new FrameBuffer();
+  /** The peer has closed, and what it said before waits to be handled. */
+  private isOrphan = false;
+  private drainDue = false;
   private queue: Uint8Array[] = [];
   private queuedBytes = 0;
   private flushDue = false;
@@ -81,6 +86,7 @@ export class Link {
     readonly host: string,
     private readonly handshake: Handshake,
     private readonly events: LinkEvents,
+    private readonly turns: Turns,
     private readonly deadlines: Deadlines,
     /** By `performance.now()`: the handshake is over by then, or the link is. */
     private readonly giveUpAt: number,
@@ -135,7 +141,7 @@ export class Link {
   send(frame: Uint8Array): void {
     if (!this.up) return;
     this.enqueue(frame);
-    if (this.queuedBytes > limits.linkQueueMaxBytes)
+    if (this.queuedBytes > limits.linkQueueMaxBytes || this.queue.length > limits.linkWritesMax)
       this.kill({ type: "fault", fault: new PeerError("too_slow", "it does not read what it is sent") });
   }
 
@@ -174,6 +180,7 @@ export class Link {
     this.disarm();
     this.queue = [];
     this.queuedBytes = 0;
+    this.turns.remove(this);
     this.socket?.terminate();
     this.socket = undefined;
     if (before !== "closing") this.later(() => this.events.ended(this, end));
@@ -200,12 +207,29 @@ export class Link {
 
   onData(chunk: Buffer): void {
     if (this.phase !== "open") return;
-    this.guard(() =>
-      this.frames.push(chunk, frame => {
-        // Whoever closes a link in the middle of a chunk hears nothing of the rest.
-        if (this.phase === "open") this.onFrame(frame);
-      }),
-    );
+    this.guard(() => this.frames.add(chunk));
+    if (!this.work(performance.now() + limits.sliceMs) || this.isOrphan) return;
+    this.socket?.pause();
+    this.turns.add(this);
+  }
+
+  /** Handles what came in, until then at least one frame. */
+  work(until: number): boolean {
+    this.guard(() => {
+      while (this.phase === "open") {
+        const frame = this.frames.next();
+        if (frame === undefined) break;
+        this.onFrame(frame);
+        // The handshake is three frames at most, and each is in its place or the last.
+        if (this.up && performance.now() >= until) break;
+      }
+    });
+    // Whoever closes a link in the middle of a chunk hears nothing of the rest.
+    if (this.phase !== "open") return false;
+    if (this.frames.hasRest) return true;
+    if (this.isOrphan) this.kill({ type: "closed" });
+    else this.socket?.resume();
+    return false;
   }
 
   onDrain(): void {
@@ -213,7 +237,10 @@ export class Link {
   }
 
   onClose(): void {
-    this.kill({ type: "closed" });
+    if (this.phase !== "open" || !this.frames.hasRest) return this.kill({ type: "closed" });
+    // It may have said all it had to say and left; it is heard to the end.
+    this.isOrphan = true;
+    this.socket = undefined;
   }
 
   private onFrame(frame: Uint8Array): void {
@@ -278,6 +305,7 @@ export class Link {
   }
 
   private finish(end: LinkEnd): void {
+    if (this.isOrphan) return this.kill(end);
     this.phase = "closing";
     this.closingSince = performance.now();
     this.disarm();
@@ -319,8 +347,18 @@ export class Link {
       this.arm(this.deadlines.followTimeoutMs, () => this.kill({ type: "closed" }));
     } else if (this.up) {
       this.disarm();
-      this.events.drained(this);
+      this.tellDrained();
     }
+  }
+
+  /** In another turn of the loop: a peer that reads as fast as we write must not keep us at it. */
+  private tellDrained(): void {
+    if (this.drainDue) return;
+    this.drainDue = true;
+    setImmediate(() => {
+      this.drainDue = false;
+      if (this.up && this.queuedBytes === 0) this.guard(() => this.events.drained(this));
+    });
   }
 
   /** The next bytes to write: one frame as it is, or several small ones put together. */

@@ -14,6 +14,7 @@ import { isLoopback, LOOPBACKS, originOf, plainHost } from "./addresses.ts";
 import { makeCertificate } from "./certificate.ts";
 import { Handshake, type Self } from "./handshake.ts";
 import { DEADLINES, type Deadlines, errorCode, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
+import { Turns } from "./turns.ts";
 
 export interface TransportHandlers {
   /** A dialler has proved who it is. Answered by `admit` or `refuse`, now or before the handshake's deadline. */
@@ -69,10 +70,14 @@ export class Transport {
   /** By id, from the first byte until `ended`. */
   private readonly links = new Map<LinkId, Link>();
   private readonly dials = new Map<LinkId, Dial>();
-  /** Every link whose socket may still be open, oldest first: those that are closing too. */
+  /** Every link whose socket may still be open: those that are closing too. */
   private readonly sockets = new Set<Link>();
+  /** Those of them that were accepted and are not up, by whom they are charged to; oldest first. */
+  private readonly halfOpen = new Map<string, Set<Link>>();
+  private halfOpenCount = 0;
   private readonly deadlines: Deadlines;
   private readonly events: LinkEvents;
+  private readonly turns = new Turns();
   private listener: Bun.TCPSocketListener<Link> | undefined;
   private nextAcceptedId = 1;
   private stopping: PromiseWithResolvers<void> | undefined;
@@ -84,6 +89,7 @@ export class Transport {
       knock: (link, peer) => handlers.knock(link.id, peer),
       up: (link, peer, room) => {
         this.dials.delete(link.id);
+        this.release(link);
         handlers.up(link.id, peer, !link.accepted, room);
       },
       message: (link, message) => handlers.message(link.id, message),
@@ -167,7 +173,7 @@ export class Transport {
     this.nextAcceptedId += 2;
     const giveUpAt = performance.now() + this.deadlines.handshakeTimeoutMs;
     const handshake = new Handshake("listener", this.config, host);
-    const link = new Link(id, host, handshake, this.events, this.deadlines, giveUpAt);
+    const link = new Link(id, host, handshake, this.events, this.turns, this.deadlines, giveUpAt);
     socket.data = link;
     this.track(link);
     link.attach(socket);
@@ -182,22 +188,28 @@ export class Transport {
 
   /** Keeps the number of connections that are not up within bounds, at the expense of whoever holds most of them. */
   private makeRoom(newest: Link): void {
-    const halfOpen = new Map<string, Link[]>();
-    let count = 0;
-    for (const link of this.sockets) {
-      if (!link.accepted || link.up) continue;
-      const origin = originOf(link.host);
-      const group = halfOpen.get(origin);
-      if (group === undefined) halfOpen.set(origin, [link]);
-      else group.push(link);
-      count++;
-    }
-    const origin = originOf(newest.host);
-    const own = halfOpen.get(origin) ?? [];
+    const own = this.hold(newest);
     // On one machine an address tells nobody apart: whoever shares it is bounded by the total alone.
-    if (own.length > limits.handshakesPerAddressMax && !isLoopback(newest.host)) dropLeast(own);
-    else if (count > limits.handshakesMax)
-      dropLeast([...halfOpen.values()].reduce((most, group) => (group.length > most.length ? group : most)));
+    if (own.size > limits.handshakesPerAddressMax && !isLoopback(newest.host)) dropLeast(own);
+    else if (this.halfOpenCount > limits.handshakesMax)
+      dropLeast([...this.halfOpen.values()].reduce((most, group) => (group.size > most.size ? group : most)));
+  }
+
+  /** Counts a link among those that are not up, and returns all that are charged to the same. */
+  private hold(link: Link): Set<Link> {
+    const origin = originOf(link.host);
+    const group = this.halfOpen.get(origin) ?? new Set();
+    if (group.size === 0) this.halfOpen.set(origin, group);
+    if (!group.has(link)) this.halfOpenCount++;
+    return group.add(link);
+  }
+
+  private release(link: Link): void {
+    const origin = originOf(link.host);
+    const group = this.halfOpen.get(origin);
+    if (group?.delete(link) !== true) return;
+    this.halfOpenCount--;
+    if (group.size === 0) this.halfOpen.delete(origin);
   }
 
   private tryNext(dial: Dial): void {
@@ -209,7 +221,7 @@ export class Transport {
       return;
     }
     const handshake = new Handshake("dialler", this.config, address.host, dial.expect);
-    const link = new Link(dial.id, address.host, handshake, this.events, this.deadlines, dial.giveUpAt);
+    const link = new Link(dial.id, address.host, handshake, this.events, this.turns, this.deadlines, dial.giveUpAt);
     this.track(link);
     // Every address gets its share of the time, so that two dead ones do not hide a live third.
     link.connect(address, Math.min(this.deadlines.connectTimeoutMs, leftMs / (dial.addresses.length + 1)));
@@ -217,6 +229,7 @@ export class Transport {
 
   private onEnded(link: Link, end: LinkEnd): void {
     this.links.delete(link.id);
+    if (link.accepted && this.sockets.has(link)) this.hold(link);
     const dial = this.dials.get(link.id);
     if (dial !== undefined) {
       const failure = failureOf(end, this.config.roomKey !== undefined);
@@ -234,6 +247,7 @@ export class Transport {
 
   private onGone(link: Link): void {
     this.sockets.delete(link);
+    this.release(link);
     if (this.sockets.size === 0) this.stopping?.resolve();
   }
 
@@ -342,7 +356,8 @@ function resolved(address: Address): Address[] {
 }
 
 /** The one that got least far, and of those the oldest: a friend passes the first stage in a millisecond. */
-function dropLeast(links: readonly Link[]): void {
-  const victim = links.reduce((least, link) => (link.progress < least.progress ? link : least));
-  victim.kill({ type: "closed" });
+function dropLeast(links: Iterable<Link>): void {
+  let victim: Link | undefined;
+  for (const link of links) if (victim === undefined || link.progress < victim.progress) victim = link;
+  victim?.kill({ type: "closed" });
 }

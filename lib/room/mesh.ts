@@ -26,6 +26,7 @@ export class Mesh {
   /** Even numbers are dials; 0 is the very first, which the outside makes before there is a room. */
   private nextDial: LinkId = 2;
   private armedAt = Number.POSITIVE_INFINITY;
+  private ranAt = Number.NEGATIVE_INFINITY;
   private nextProbeAt = 0;
   private thinOutAt = 0;
   /** How dialling the address by which we came went; for when nobody else is known any more. */
@@ -108,6 +109,7 @@ export class Mesh {
 
   onTimer(): void {
     this.armedAt = Number.POSITIVE_INFINITY;
+    this.ranAt = this.context.now;
     const { now, peers } = this.context;
     const { present, lost } = this.unlinked();
     let soonest = Number.POSITIVE_INFINITY;
@@ -241,8 +243,10 @@ export class Mesh {
   }
 
   private arm(at: number): void {
-    if (at >= this.armedAt || at === Number.POSITIVE_INFINITY) return;
-    this.armedAt = at;
-    this.context.timers.arm({ type: "mesh" }, at);
+    // Going through all members takes a while where they are many: not at every one that comes.
+    const soonest = Math.max(at, this.ranAt + limits.meshPauseMs);
+    if (soonest >= this.armedAt || soonest === Number.POSITIVE_INFINITY) return;
+    this.armedAt = soonest;
+    this.context.timers.arm({ type: "mesh" }, soonest);
   }
 }

@@ -1,0 +1,143 @@
+import { describe, expect, test } from "bun:test";
+import { decode, encode } from "../../lib/codec/message.ts";
+import { limits } from "../../lib/limits.ts";
+import { Turns, type Worker } from "../../lib/net/turns.ts";
+import { linked, RawPeer, Station } from "./world.ts";
+
+/** Has so many pieces of work, each of which takes so long. */
+class Busy implements Worker {
+  readonly done: number[] = [];
+  constructor(
+    private left: number,
+    private readonly takesMs: number,
+    private readonly log: Busy[],
+  ) {}
+
+  work(until: number): boolean {
+    do {
+      for (const began = performance.now(); performance.now() - began < this.takesMs; );
+      this.left -= 1;
+      this.log.push(this);
+    } while (this.left > 0 && performance.now() < until);
+    return this.left > 0;
+  }
+}
+
+describe("turns", () => {
+  const finished = async (log: readonly Busy[], pieces: number) => {
+    while (log.length < pieces) await new Promise<void>(resolve => setImmediate(resolve));
+  };
+
+  test("let whoever has little to do be done before whoever has much", async () => {
+    const log: Busy[] = [];
+    const turns = new Turns();
+    const [flood, friend] = [new Busy(100, 0.3, log), new Busy(3, 0.3, log)];
+    turns.add(flood);
+    turns.add(friend);
+    await finished(log, 103);
+    expect(log.lastIndexOf(friend)).toBeLessThan(30);
+  });
+
+  test("make whoever overdraws its slice pay it back", async () => {
+    const log: Busy[] = [];
+    const turns = new Turns();
+    const [heavy, light] = [new Busy(20, 5 * limits.sliceMs, log), new Busy(60, limits.sliceMs / 2, log)];
+    turns.add(heavy);
+    turns.add(light);
+    await finished(log, 80);
+    // By the time the light one is done the heavy one has had its share of time, not of turns.
+    const before = log.slice(0, log.lastIndexOf(light)).filter(worker => worker === heavy).length;
+    expect(before).toBeLessThanOrEqual(16);
+  });
+
+  test("are over when there is nothing left, and may begin again", async () => {
+    const log: Busy[] = [];
+    const turns = new Turns();
+    turns.add(new Busy(2, 0, log));
+    await finished(log, 2);
+    const again = new Busy(5, 0, log);
+    turns.add(again);
+    turns.add(again);
+    await finished(log, 7);
+    expect(log).toHaveLength(7);
+  });
+});
+
+describe("a peer that floods", () => {
+  const pings = (count: number) =>
+    Buffer.concat(Array.from({ length: count }, (_, token) => encode({ type: "ping", token })));
+
+  test("is heard whole and in order, though it takes many turns", async () => {
+    const COUNT = 50_000;
+    const tokens: number[] = [];
+    const all = Promise.withResolvers<void>();
+    const onMessage: NonNullable<ConstructorParameters<typeof Station>[0]>["onMessage"] = (_, __, message) => {
+      if (message.type === "ping") tokens.push(message.token);
+      if (tokens.length === COUNT) all.resolve();
+    };
+    const listener = await new Station({ onMessage }).listening();
+    const peer = await (await RawPeer.dial(listener.port)).enter();
+    await peer.write(pings(COUNT));
+    await all.promise;
+    expect(tokens).toEqual(Array.from({ length: COUNT }, (_, token) => token));
+  });
+
+  test("is heard to the end though it hangs up", async () => {
+    const COUNT = 20_000;
+    let heard = 0;
+    // Slow enough to be behind when the end comes.
+    const onMessage = () => {
+      heard += 1;
+      for (const began = performance.now(); performance.now() - began < 0.01; );
+    };
+    const listener = await new Station({ onMessage }).listening();
+    const peer = await (await RawPeer.dial(listener.port)).enter();
+    await peer.write(pings(COUNT));
+    (await peer.raw()).end();
+    await listener.take("down");
+    expect(heard).toBe(COUNT);
+  });
+
+  test("does not keep another waiting", async () => {
+    let isFlooding = true;
+    let before = 0;
+    const friendly = Promise.withResolvers<void>();
+    const onMessage: NonNullable<ConstructorParameters<typeof Station>[0]>["onMessage"] = (_, __, message) => {
+      if (message.type === "compare") {
+        isFlooding = false;
+        friendly.resolve();
+      } else if (isFlooding) {
+        before += 1;
+        for (const began = performance.now(); performance.now() - began < 0.1; );
+      }
+    };
+    const listener = await new Station({ onMessage }).listening();
+    const flood = await (await RawPeer.dial(listener.port)).enter();
+    const friend = await (await RawPeer.dial(listener.port)).enter();
+    // Five seconds of work.
+    await flood.write(pings(50_000));
+    await friend.write(encode({ type: "compare", digest: new Uint8Array(8) }));
+    await friendly.promise;
+    expect(before).toBeLessThan(10_000);
+  });
+
+  test("that is closed in the middle of it is not heard any more", async () => {
+    let heard = 0;
+    let last = Number.POSITIVE_INFINITY;
+    const [listener, link, dialler] = await linked({
+      onMessage: (station, id) => {
+        heard += 1;
+        if (heard === 10) {
+          station.transport.close(id, "full");
+          last = heard;
+        }
+      },
+    });
+    for (let token = 0; token < 1_000; token++) dialler.transport.send(2, encode({ type: "ping", token }));
+    expect((await dialler.take("message")).message).toEqual(
+      decode(encode({ type: "bye", reason: "full" }).subarray(4)),
+    );
+    expect((await listener.take("down")).link).toBe(link);
+    expect([heard, last]).toEqual([10, 10]);
+  });
+});
