@@ -29,6 +29,8 @@ export class Mesh {
   private ranAt = Number.NEGATIVE_INFINITY;
   private nextProbeAt = 0;
   private thinOutAt = 0;
+  /** Until then the roster holds nothing to do. */
+  private lookAt = 0;
   /** How dialling the address by which we came went; for when nobody else is known any more. */
   private readonly entry: Reach = { ...newReach(), notBefore: Number.POSITIVE_INFINITY };
 
@@ -101,16 +103,19 @@ export class Mesh {
     const isNewer = member.stream.first.clock > self.first.clock;
     // Everybody hears of a newcomer at once; it dials us first.
     if (member.present && isNewer && member.reach.notBefore === 0)
-      this.waitFor(member.reach, jitter(this.context, limits.dialYieldMs));
+      member.reach.notBefore = now + jitter(this.context, limits.dialYieldMs);
     // A little later, since many come at once when one arrives; and not at all where there are links enough.
-    else if (this.linksWanted() > peers.size) this.arm(now + limits.rosterPauseMs);
-    else this.arm(Math.max(now + limits.rosterPauseMs, this.nextProbeAt));
+    const isWanted = this.linksWanted() > peers.size;
+    this.lookBy(Math.max(now + limits.rosterPauseMs, isWanted ? member.reach.notBefore : this.nextProbeAt));
+    if (peers.size > limits.meshLinksHigh) this.arm(Math.max(now + limits.rosterPauseMs, this.thinOutAt));
   }
 
   onTimer(): void {
     this.armedAt = Number.POSITIVE_INFINITY;
     this.ranAt = this.context.now;
     const { now, peers } = this.context;
+    // Looking through a large roster is for when there may be something to do.
+    if (now < this.lookAt) return this.arm(Math.min(this.lookAt, this.thinOut()));
     const { present, lost } = this.unlinked();
     let soonest = Number.POSITIVE_INFINITY;
     const ready: Member[] = [];
@@ -123,7 +128,8 @@ export class Mesh {
       else ready.push(member);
     }
     for (const member of sample(this.context, ready, missing)) this.dial(member);
-    this.arm(Math.min(soonest, this.probe(present, lost), this.enterAgain(), this.thinOut()));
+    this.lookAt = Math.min(soonest, this.probe(present, lost), this.enterAgain());
+    this.arm(Math.min(this.lookAt, this.thinOut()));
   }
 
   /** Members to whom there is neither a link nor a dial under way. */
@@ -239,7 +245,12 @@ export class Mesh {
 
   private waitFor(reach: Reach, ms: number): void {
     reach.notBefore = this.context.now + ms;
-    this.arm(reach.notBefore);
+    this.lookBy(reach.notBefore);
+  }
+
+  private lookBy(at: number): void {
+    this.lookAt = Math.min(this.lookAt, at);
+    this.arm(at);
   }
 
   private arm(at: number): void {
