@@ -64,6 +64,10 @@ export const limits = {
   connectTimeoutMs: 4_000,
   /** What waits for a slow reader, in bytes, before the core stops pushing to it. */
   linkCreditBytes: 1 * MiB,
+  /** Posts under way to one peer, that it has not told by a pong to have handled. More would delay whoever talks next. */
+  windowBytes: 1 * MiB,
+  /** What a post costs there beside its bytes: to check a signature takes as long as to move so many. */
+  postCostBytes: 1 * KiB,
   /** What may wait all the same (answers, control frames) before the link is given up. */
   linkQueueMaxBytes: 8 * MiB,
   /** The same in frames: a small one costs more memory than it has bytes. */

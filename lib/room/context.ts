@@ -48,6 +48,8 @@ export interface Context {
   tell(news: News): void;
   /** Signs and spreads a post of our own. */
   publish(kind: number, body: Uint8Array): Post;
+  /** Asks whether the peer is there, and how far it has got. */
+  ping(peer: Peer): void;
   /** The peer is at fault: its link ends here. */
   drop(peer: Peer, fault: PeerError): void;
 }

@@ -60,6 +60,7 @@ export class RoomNode {
       emit: effect => this.effects.push(effect),
       tell: news => this.tell(news),
       publish: (kind, body) => this.publish(kind, body),
+      ping: peer => this.ping(peer),
       drop: (peer, fault) => this.drop(peer, fault),
     };
     this.members = new Members(this.context, member => this.mesh.onRoster(member));
@@ -385,24 +386,40 @@ export class RoomNode {
   private onDrained(link: LinkId): void {
     const peer = this.context.peers.get(link);
     if (peer === undefined) return;
-    this.spread.onDrained(peer);
+    peer.creditBytes = limits.linkCreditBytes;
+    this.onRoom(peer);
+  }
+
+  /** There is room for what the peer is to get. */
+  private onRoom(peer: Peer): void {
+    this.spread.onRoom(peer);
     this.sayBye(peer);
   }
 
   private ping(peer: Peer): void {
     const { now, self } = this.context;
     const token = peer.ping === undefined ? 1 : (peer.ping.token + 1) % 2 ** 32;
-    peer.ping = { token, sentAt: now, head: peer.claims.head(self) };
+    peer.ping = { token, sentAt: now, head: peer.claims.head(self), cost: peer.sentCost };
+    peer.isPingAnswered = false;
     const frame = encode({ type: "ping", token: peer.ping.token });
     this.context.emit({ type: "send", links: [peer.link], frame });
   }
 
   private onPong(peer: Peer, token: number): void {
-    if (peer.ping?.token !== token) return;
+    if (peer.ping?.token !== token || peer.isPingAnswered) return;
+    peer.isPingAnswered = true;
     const sample = this.context.now - peer.ping.sentAt;
-    // The smoothing of RFC 6298.
-    peer.roundTripMs = peer.roundTripMs === undefined ? sample : peer.roundTripMs * 0.875 + sample * 0.125;
+    const isBusy = peer.ping.cost - peer.handledCost >= limits.windowBytes / 4;
+    peer.handledCost = peer.ping.cost;
+    // The smoothing of RFC 6298. A ping behind many posts measures these, not the way.
+    if (peer.roundTripMs === undefined) peer.roundTripMs = sample;
+    else if (!isBusy) peer.roundTripMs = peer.roundTripMs * 0.875 + sample * 0.125;
     const { head } = peer.ping;
+    this.onRoom(peer);
+    this.onConfirmed(peer, head);
+  }
+
+  private onConfirmed(peer: Peer, head: number): void {
     if (head <= peer.confirmed) return;
     peer.confirmed = head;
     if (!peer.confirming) return;

@@ -16,7 +16,8 @@ export class Peer {
   /** Smoothed round trip, ms; undefined until the first pong. */
   roundTripMs: number | undefined;
   /** The ping that waits for its pong. */
-  ping: { readonly token: number; readonly sentAt: number; readonly head: number } | undefined;
+  ping: { readonly token: number; readonly sentAt: number; readonly head: number; readonly cost: number } | undefined;
+  isPingAnswered = true;
   /** It had handled our own posts up to here when it answered a ping: frames keep their order. */
   confirmed = -1;
   /** To be pinged again until it has confirmed all we have sent it. */
@@ -37,6 +38,9 @@ export class Peer {
   byeSent = false;
   /** It was sent a `compare` and has not answered yet. */
   compared = false;
+  /** What the posts cost that were sent here, and how much of it was handled when the last ping was answered. */
+  sentCost = 0;
+  handledCost = 0;
   private comparesLeft: number = limits.comparesBurst;
   private comparesAt: number;
 
@@ -48,6 +52,25 @@ export class Peer {
   ) {
     this.lastHeardAt = upAt;
     this.comparesAt = upAt;
+  }
+
+  /**
+   * Whether it may be sent one more post: not where that would only wait in the network, in front of what others say
+   * next. Frames keep their order, so the answer to a ping tells that all before it were handled.
+   */
+  get mayPush(): boolean {
+    return this.creditBytes > 0 && this.sentCost - this.handledCost < limits.windowBytes;
+  }
+
+  /** A post was sent. Returns whether to ask by a ping how far it has got. */
+  onPosted(bytes: number): boolean {
+    this.creditBytes -= bytes;
+    this.sentCost += bytes + limits.postCostBytes;
+    return this.isPingDue;
+  }
+
+  get isPingDue(): boolean {
+    return this.isPingAnswered && this.sentCost - (this.ping?.cost ?? 0) >= limits.windowBytes / 4;
   }
 
   /** Whether it may have one more `compare` answered. */

@@ -58,10 +58,10 @@ export class Spread {
     }
   }
 
-  /** The link can take more. */
-  onDrained(peer: Peer): void {
-    peer.creditBytes = limits.linkCreditBytes;
+  /** The peer can take more. */
+  onRoom(peer: Peer): void {
     this.pump(peer);
+    if (peer.isPingDue) this.context.ping(peer);
   }
 
   // Posts.
@@ -194,18 +194,20 @@ export class Spread {
       for (const peer of sample(this.context, [...peers.values()], limits.meshLinksHigh)) eager.add(peer);
     let frame: Uint8Array | undefined;
     const links: number[] = [];
+    const asked: Peer[] = [];
     for (const peer of eager) {
       if (peer === from || peer.cursors.has(stream) || peer.claims.head(stream) >= post.seq) continue;
-      if (peer.creditBytes <= 0) {
+      if (!peer.mayPush) {
         peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
         continue;
       }
       frame ??= encode({ type: "post", post });
-      peer.creditBytes -= frame.length;
+      if (peer.onPosted(frame.length)) asked.push(peer);
       peer.claims.raise(stream, post.seq);
       links.push(peer.link);
     }
     if (frame !== undefined) this.context.emit({ type: "send", links, frame });
+    for (const peer of asked) this.context.ping(peer);
     if (peers.size > links.length) this.announce(stream);
   }
 
@@ -316,7 +318,7 @@ export class Spread {
   private pump(peer: Peer): void {
     // Whoever was served goes to the end, where this loop meets it again, and so does the next pump.
     for (const [stream, cursor] of peer.cursors) {
-      if (peer.creditBytes <= 0) return;
+      if (!peer.mayPush) return;
       peer.cursors.delete(stream);
       if (cursor.next > 0 && cursor.next < stream.floor) {
         cursor.next = stream.floor;
@@ -324,7 +326,9 @@ export class Spread {
       }
       const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
       if (post === undefined) continue;
-      this.send(peer, encode({ type: "post", post }));
+      const frame = encode({ type: "post", post });
+      this.context.emit({ type: "send", links: [peer.link], frame });
+      if (peer.onPosted(frame.length)) this.context.ping(peer);
       peer.claims.raise(stream, cursor.next);
       cursor.next += 1;
       peer.cursors.set(stream, cursor);
