@@ -1,0 +1,57 @@
+/**
+ * Three honest members chat, each in a process of its own, while this process does to two of them all that attacks.ts has.
+ *
+ * Every text must arrive, once and in order, and what is kept must stay within limits.ts. Times and memory are printed, not
+ * judged: they are the machine's as much as ours.
+ */
+import { describe, expect, test } from "bun:test";
+import { limits } from "../../lib/limits.ts";
+import { attacks, holdIdle } from "./attacks.ts";
+import { besieged, figures, idleConnections } from "./siege.ts";
+
+const MiB = 1024 * 1024;
+
+function check(name: string, { quiet, siege, after, tally }: Awaited<ReturnType<typeof besieged>>): void {
+  const grown = Math.max(...siege.map(({ kept }, index) => kept.rssBytes - (quiet[index]?.kept.rssBytes ?? 0))) / MiB;
+  const [before, during] = [figures(quiet), figures(siege)];
+  console.log(
+    `${name}: ${tally.connections} connections, ${Math.round(tally.bytes / MiB)} MiB; quiet ${before.text}; besieged ${during.text}; ` +
+      `p99 ×${(during.p99 / before.p99).toFixed(1)}, memory +${grown.toFixed(0)} MiB`,
+  );
+  for (const { kept, wrong } of [...siege, ...after]) {
+    expect(wrong).toEqual([]);
+    expect(kept.sockets).toBeLessThanOrEqual(limits.handshakesMax + limits.linksMax + limits.dialsMax + 64);
+    expect(kept.links).toBeLessThanOrEqual(limits.linksMax);
+    expect(kept.dials).toBeLessThanOrEqual(limits.dialsMax);
+    expect(kept.sessions).toBeLessThanOrEqual(limits.sessionsMax);
+    expect(kept.members).toBeLessThanOrEqual(limits.sessionsMax);
+    expect(kept.posts).toBeLessThanOrEqual(limits.logMaxPosts);
+    expect(kept.aheadBytes).toBeLessThanOrEqual(limits.aheadTotalMaxBytes);
+  }
+}
+
+test("idle connections by the thousand leave three members their chat", async () => {
+  const count = await idleConnections();
+  const outcome = await besieged(siege => [holdIdle(siege, Math.floor(count / 2))]);
+  check(`${count} idle connections`, outcome);
+}, 120_000);
+
+const everyAttack = Object.entries(attacks);
+const isStrangers = (name: string) => /TLS|hello/.test(name);
+const isTorrent = (name: string) => /posts|storms/.test(name);
+
+describe("at once, on two of three members", () => {
+  const groups = {
+    "all that strangers can do": everyAttack.filter(([name]) => isStrangers(name)),
+    "all that members can do in control messages": everyAttack.filter(
+      ([name]) => !isStrangers(name) && !isTorrent(name),
+    ),
+    "all that members can do with posts": everyAttack.filter(([name]) => isTorrent(name)),
+  };
+  for (const [title, group] of Object.entries(groups))
+    test(`${title} leaves all three their chat`, async () => {
+      expect(group.length).toBeGreaterThan(4);
+      const outcome = await besieged(siege => group.map(([, attack]) => attack(siege)));
+      check(`${title}, ${group.length} attacks`, outcome);
+    }, 120_000);
+});

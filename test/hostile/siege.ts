@@ -1,0 +1,70 @@
+/**
+ * A siege: three honest members chat, each in a process of its own, while this process does to two of them all that attacks.ts has.
+ *
+ * Every text must arrive, once and in order, and what is kept must stay within limits.ts. Times and memory are printed, not
+ * judged: they are the machine's as much as ours.
+ */
+import type { Report } from "./actors/member.ts";
+import type { Siege } from "./attacks.ts";
+import { Honest } from "./honest.ts";
+
+const NAMES = ["Ann", "Ben", "Cat"] as const;
+const QUIET_TEXTS = 60;
+const SIEGE_TEXTS = 160;
+const EVERY_MS = 25;
+/** Each takes a descriptor here and one there. */
+const IDLE_CONNECTIONS = 10_000;
+
+function percentile(delaysMs: readonly number[], share: number): number {
+  const sorted = delaysMs.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+export const figures = (reports: readonly Report[]) => {
+  const delays = reports.flatMap(({ delaysMs }) => delaysMs);
+  const [median, p99, max] = [percentile(delays, 0.5), percentile(delays, 0.99), Math.max(...delays)];
+  const stall = Math.max(...reports.map(({ stallMs }) => stallMs));
+  return {
+    median,
+    p99,
+    text: `median ${median.toFixed(1)} ms, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)}, loop away ${stall.toFixed(0)}`,
+  };
+};
+
+/** How many idle connections this process may open. */
+export async function idleConnections(): Promise<number> {
+  const shell = await new Response(Bun.spawn(["sh", "-c", "ulimit -n"], { stdout: "pipe" }).stdout).text();
+  const descriptors = shell.trim() === "unlimited" ? Number.POSITIVE_INFINITY : Number(shell);
+  return Math.max(0, Math.min(IDLE_CONNECTIONS, descriptors - 2_000));
+}
+
+export async function besieged(
+  attackers: (siege: Siege) => Promise<unknown>[],
+): Promise<{ quiet: Report[]; siege: Report[]; after: Report[]; tally: Siege["tally"] }> {
+  const [ann, port] = await Honest.open("Ann");
+  const [ben, benPort] = await Honest.open("Ben", port);
+  const [cat] = await Honest.open("Cat", port);
+  await using _ = new AsyncDisposableStack();
+  const members = [ann, ben, cat];
+  for (const member of members) _.use(member);
+  const talk = async (count: number, total: number): Promise<Report[]> => {
+    await Promise.all(members.map(member => member.tell({ do: "talk", count, everyMs: EVERY_MS })));
+    await Promise.all(
+      members.map(member => {
+        const others = NAMES.filter(name => name !== member.name).map(name => [name, total]);
+        return member.tell({ do: "await", heard: Object.fromEntries(others) });
+      }),
+    );
+    return await Promise.all(members.map(member => member.report()));
+  };
+  const quiet = await talk(QUIET_TEXTS, QUIET_TEXTS);
+  let isOver = false;
+  const tally = { connections: 0, bytes: 0 };
+  const over = () => isOver;
+  const running = [port, benPort].flatMap(each => attackers({ port: each, over, tally }));
+  const siege = await talk(SIEGE_TEXTS, QUIET_TEXTS + SIEGE_TEXTS);
+  isOver = true;
+  await Promise.all(running);
+  const after = await talk(20, QUIET_TEXTS + SIEGE_TEXTS + 20);
+  return { quiet, siege, after, tally };
+}
