@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { isRoomCode, isWeak, newRoomCode, normalWords, roomKeyOf, roomTag, weaknessOf } from "../lib/key.ts";
+import { encodePacket, markOf, tagOf } from "../lib/net/packet.ts";
+import { room, titlesOf, vector } from "./codec/page.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
@@ -70,6 +72,28 @@ describe("the room key", () => {
     expect(roomTag(key).length).toBe(32);
     expect(hex(roomTag(key))).not.toBe(hex(key));
     expect(hex(roomTag(key))).toBe(hex(roomTag(await roomKeyOf("LUSAB BABAD GUTIH TUGAD"))));
+  });
+});
+
+describe("the page", () => {
+  test("has the words, the key they lead to, and all forms that are the same", async () => {
+    expect(titlesOf("room-key")).toEqual(["code", "chosen"]);
+    for (const title of titlesOf("room-key")) {
+      const { json, bytes } = vector(`room-key ${title}`);
+      const { words, also } = json as { words: string; also: readonly string[] };
+      for (const form of [words, ...also]) expect([form, hex(await roomKeyOf(form))]).toEqual([form, hex(bytes)]);
+    }
+  });
+
+  test("has the packets of the beacon", async () => {
+    const ask = vector("beacon ask");
+    const nonce = Buffer.from("4041424344454647", "hex");
+    const key = roomTag(await roomKeyOf("lusab-babad-gutih-tugad"));
+    expect(hex(encodePacket({ kind: "ask", nonce, tag: tagOf(key, { kind: "ask", nonce }) }))).toBe(hex(ask.bytes));
+    const tell = vector("beacon tell");
+    const { members, port, name } = tell.json as { members: number; port: number; name: string };
+    const hint = { mark: markOf(room), private: false, members, port, name };
+    expect(hex(encodePacket({ kind: "tell", nonce, room: hint }))).toBe(hex(tell.bytes));
   });
 });
 
