@@ -59,9 +59,6 @@ export interface LinkEvents {
 const WRITE_BYTES = 64 * 1024;
 const EXPORTER_BYTES = 32;
 const NO_CONTEXT = Buffer.alloc(0);
-const TLS_1_3 = 0x0304;
-/** Certificates prove nothing here, so any will do (handshake.ts). */
-const DIAL_TLS: Bun.TLSOptions & { minVersion: number } = { rejectUnauthorized: false, minVersion: TLS_1_3 };
 
 type Phase = "connecting" | "open" | "closing" | "gone";
 
@@ -112,12 +109,12 @@ export class Link implements Worker {
   }
 
   /** Dials, for a link that was not accepted. */
-  connect(address: Address, timeoutMs: number): void {
+  connect(address: Address, tls: Bun.TLSOptions, timeoutMs: number): void {
     this.arm(timeoutMs, () => this.kill({ type: "timeout", afterMs: timeoutMs }));
     const unreached = (error: unknown) => this.kill({ type: "unreached", code: errorCode(error) });
     try {
       const { host: hostname, port } = address;
-      Bun.connect<Link>({ hostname, port, data: this, tls: DIAL_TLS, socket: SOCKET_HANDLERS }).catch(unreached);
+      Bun.connect<Link>({ hostname, port, data: this, tls, socket: SOCKET_HANDLERS }).catch(unreached);
     } catch (error) {
       unreached(error);
     }

@@ -16,6 +16,8 @@ import { Handshake, type Self } from "./handshake.ts";
 import { DEADLINES, type Deadlines, errorCode, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
 import { Turns } from "./turns.ts";
 
+const TLS_1_3 = 0x0304;
+
 export interface TransportHandlers {
   /** A dialler has proved who it is. Answered by `admit` or `refuse`, now or before the handshake's deadline. */
   knock(link: LinkId, peer: PeerInfo): void;
@@ -80,6 +82,8 @@ export class Transport {
   private readonly turns = new Turns();
   private listener: Bun.TCPSocketListener<Link> | undefined;
   private nextAcceptedId = 1;
+  /** Certificates prove nothing here, so any will do (handshake.ts); naming a `ca` keeps Bun from loading all it knows. */
+  private dialTls: Bun.TLSOptions & { minVersion: number } = { rejectUnauthorized: false, minVersion: TLS_1_3 };
   private stopping: PromiseWithResolvers<void> | undefined;
 
   constructor(private readonly config: TransportConfig) {
@@ -111,7 +115,8 @@ export class Transport {
     const open = (socket: Bun.Socket<Link>) => this.accept(socket);
     const socket: Bun.SocketHandler<Link> = { ...SOCKET_HANDLERS, open };
     // Any other program may not share the port (`exclusive`), or messages would go astray.
-    const options = { port, exclusive: true, socket, tls: { key, cert, minVersion: 0x0304 } };
+    const options = { port, exclusive: true, socket, tls: { key, cert, ca: cert, minVersion: TLS_1_3 } };
+    this.dialTls = { ...this.dialTls, ca: cert };
     try {
       this.listener = listenOnFirst(host === undefined ? ["::", "0.0.0.0"] : [host], options);
     } catch (error) {
@@ -224,7 +229,11 @@ export class Transport {
     const link = new Link(dial.id, address.host, handshake, this.events, this.turns, this.deadlines, dial.giveUpAt);
     this.track(link);
     // Every address gets its share of the time, so that two dead ones do not hide a live third.
-    link.connect(address, Math.min(this.deadlines.connectTimeoutMs, leftMs / (dial.addresses.length + 1)));
+    link.connect(
+      address,
+      this.dialTls,
+      Math.min(this.deadlines.connectTimeoutMs, leftMs / (dial.addresses.length + 1)),
+    );
   }
 
   private onEnded(link: Link, end: LinkEnd): void {
