@@ -281,7 +281,7 @@ describe.skipIf(withoutFirewall !== undefined)("a member that can dial and canno
     const stranger = world.shell(`${network.on(4)} "$P2PCHAT" Eve ${network.address(3)} ${PORT} --json`, {
       machine: "eve",
     });
-    expect(await stranger.exited).toBe(1);
+    await stranger.event({ event: "error", code: "unreachable" });
 
     const bob = await room.start("Bob", 2, entry);
     await room.agree();
