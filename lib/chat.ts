@@ -51,9 +51,9 @@ export interface ChatOptions {
 /** The link id of the first dial. The core counts up from there, and further tries to get in count down. */
 const FIRST_DIAL: LinkId = 0;
 /** Restored from the store when a known room is entered again. */
-const RESTORED_POSTS_MAX = 5_000;
+const RESTORED_POSTS_MAX = 1_500;
 /** Of posts as full as those of scripts: read in some 10 ms. */
-const RESTORED_MAX_BYTES = 8 * 1024 * 1024;
+const RESTORED_MAX_BYTES = 4 * 1024 * 1024;
 /** While a text of ours has not reached everybody, they are asked this often. */
 const CONFIRM_INTERVAL_MS = 500;
 
