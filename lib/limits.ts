@@ -70,8 +70,6 @@ export const limits = {
   postCostBytes: 1 * KiB,
   /** What may wait all the same (answers, control frames) before the link is given up. */
   linkQueueMaxBytes: 8 * MiB,
-  /** The same in frames: a small one costs more memory than it has bytes. */
-  linkWritesMax: 131_072,
   /** What a link has sent is handled for so long at once; the rest takes turns with others that are behind … */
   sliceMs: 1,
   /** … for so long in one turn of the loop, in which everybody else waits. */

@@ -57,6 +57,8 @@ export interface LinkEvents {
 
 /** Small frames are put together up to this size for one write: four TLS records, and little is copied twice. */
 const WRITE_BYTES = 64 * 1024;
+const SMALL_BYTES = 1024;
+const LOOSE_MAX = 1024;
 const EXPORTER_BYTES = 32;
 const NO_CONTEXT = Buffer.alloc(0);
 
@@ -71,6 +73,8 @@ export class Link implements Worker {
   private drainDue = false;
   private queue: Uint8Array[] = [];
   private queuedBytes = 0;
+  /** Small frames at the end of the queue. */
+  private loose = 0;
   private flushDue = false;
   private progressAt = 0;
   private closingSince = 0;
@@ -138,7 +142,7 @@ export class Link implements Worker {
   send(frame: Uint8Array): void {
     if (!this.up) return;
     this.enqueue(frame);
-    if (this.queuedBytes > limits.linkQueueMaxBytes || this.queue.length > limits.linkWritesMax)
+    if (this.queuedBytes > limits.linkQueueMaxBytes)
       this.kill({ type: "fault", fault: new PeerError("too_slow", "it does not read what it is sent") });
   }
 
@@ -312,12 +316,21 @@ export class Link implements Worker {
   private enqueue(frame: Uint8Array): void {
     this.queue.push(frame);
     this.queuedBytes += frame.length;
+    this.pack(frame);
     if (this.flushDue) return;
     this.flushDue = true;
     this.later(() => {
       this.flushDue = false;
       this.flush();
     });
+  }
+
+  /** Small frames are put together as they pile up: each costs ten times its bytes, and is counted by its bytes. */
+  private pack(newest: Uint8Array): void {
+    this.loose = newest.length < SMALL_BYTES ? Math.min(this.loose, this.queue.length - 1) + 1 : 0;
+    if (this.loose < LOOSE_MAX) return;
+    this.queue.push(Buffer.concat(this.queue.splice(-this.loose)));
+    this.loose = 0;
   }
 
   private flush(): void {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { decode, encode } from "../../lib/codec/message.ts";
 import { limits } from "../../lib/limits.ts";
 import { Turns, type Worker } from "../../lib/net/turns.ts";
-import { linked, RawPeer, Station } from "./world.ts";
+import { inside, linked, RawPeer, Station } from "./world.ts";
 
 /** Has so many pieces of work, each of which takes so long. */
 class Busy implements Worker {
@@ -140,4 +140,18 @@ describe("a peer that floods", () => {
     expect((await listener.take("down")).link).toBe(link);
     expect([heard, last]).toEqual([10, 10]);
   });
+});
+
+test("many small frames for a peer that does not read take little more than their bytes", async () => {
+  const listener = await new Station().listening();
+  const peer = await (await RawPeer.dial(listener.port)).enter();
+  (await peer.raw()).pause();
+  const { link } = await listener.take("up");
+  const queue = () => (inside(listener).links.get(link) as unknown as { readonly queue: unknown[] }).queue;
+  // What the kernel takes first.
+  for (let sent = 0; sent < 80; sent++) listener.transport.send(link, new Uint8Array(60_000));
+  await new Promise<void>(resolve => setImmediate(resolve));
+  for (let token = 0; token < 300_000; token++) listener.transport.send(link, encode({ type: "ping", token }));
+  expect(queue().length).toBeGreaterThan(100);
+  expect(queue().length).toBeLessThan(2_000);
 });
