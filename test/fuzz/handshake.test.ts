@@ -61,5 +61,5 @@ for (const isPrivate of [false, true])
         }
         expect(faults.get(isPrivate ? "wrong_key" : "bad_binding")).toBeGreaterThan(INPUTS / 10);
         expect(faults.get("malformed")).toBeGreaterThan(INPUTS / 10);
-      });
+      }, 60_000);
   });

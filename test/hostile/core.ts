@@ -177,8 +177,10 @@ export class Hand implements End {
     this.send({ type: "post", post });
   }
 
-  /** All it has sent has left: the victim may send more. */
+  /** What came is handled, and pings are answered: the victim may send more. */
   drained(): void {
+    const ping = this.of("ping").at(-1);
+    if (ping !== undefined) this.send({ type: "pong", token: ping.token });
     this.victim?.node.handle({ type: "drained", link: this.victim.link });
   }
 

@@ -1,11 +1,13 @@
 /**
  * A private room, from the words to the refusal: whole chats on loopback, and what those outside get to know.
  */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Chat, type ChatOptions } from "../../lib/chat.ts";
 import { ChatError } from "../../lib/errors.ts";
 import { newRoomCode, roomKeyOf } from "../../lib/key.ts";
 import type { ChatEvent } from "../../lib/ui/view.ts";
+
+setDefaultTimeout(60_000);
 
 const open: Chat[] = [];
 afterEach(async () => {

@@ -151,4 +151,4 @@ test("names and texts that mean harm leave the screen to text, and the terminal 
   // And Zoe goes on typing.
   zoe.type("still here\r");
   await zoe.until(all => all.some(row => row.includes("still here")));
-});
+}, 60_000);

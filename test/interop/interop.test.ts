@@ -2,7 +2,7 @@
  * client.mjs, which knows p2pchat from PROTOCOL.md alone, in a room with the real thing. By node where there is one, as a
  * stranger would run it; else by Bun.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Chat, type ChatOptions } from "../../lib/chat.ts";
@@ -106,6 +106,8 @@ test("the stranger has not a line of ours", () => {
   expect(imports.length).toBeGreaterThan(0);
   for (const [, module = ""] of imports) expect(module).toMatch(/^node:/);
 });
+
+setDefaultTimeout(60_000);
 
 describe("a client written from the page alone", () => {
   test("joins, reads what was said, talks, is heard by all, answers, and leaves", async () => {

@@ -1,8 +1,10 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { decode, encode } from "../../lib/codec/message.ts";
 import { limits } from "../../lib/limits.ts";
 import { Turns, type Worker } from "../../lib/net/turns.ts";
 import { inside, linked, RawPeer, Station } from "./world.ts";
+
+setDefaultTimeout(60_000);
 
 /** Has so many pieces of work, each of which takes so long. */
 class Busy implements Worker {
