@@ -212,7 +212,7 @@ function figure(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3);
 }
 
-const PANEL = { width: 300, height: 220, left: 52, right: 22, top: 46, bottom: 30, columns: 3 } as const;
+const PANEL = { width: 300, height: 232, left: 52, right: 22, top: 58, bottom: 30, columns: 3 } as const;
 
 const STYLE = `
   svg { font: 12px system-ui, sans-serif; --ink: #1f2328; --dim: #656d76; --grid: #d8dee4; --line: #0b5cad; --back: #ffffff }
