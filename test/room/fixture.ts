@@ -67,6 +67,7 @@ export class Bench {
   readonly me = new Author("Me");
   readonly node: RoomNode;
   private readonly names = new Map<string, string>();
+  private pinged = 0;
 
   constructor(authors: readonly Author[] = [], joining = false) {
     for (const { member, name } of [this.me, ...authors]) this.names.set(member, name);
@@ -92,6 +93,11 @@ export class Bench {
 
   receive(link: LinkId, message: Message): string[] {
     return this.handle({ type: "message", link, message });
+  }
+
+  /** The peer answers the newest ping. */
+  pong(link: LinkId): string[] {
+    return this.receive(link, { type: "pong", token: this.pinged });
   }
 
   post(link: LinkId, post: Post): string[] {
@@ -159,6 +165,9 @@ export class Bench {
         return `prune [${message.streams.map(stream).join(", ")}]`;
       case "bye":
         return `bye ${message.reason}`;
+      case "ping":
+        this.pinged = message.token;
+        return "ping";
       default:
         return message.type;
     }
