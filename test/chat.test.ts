@@ -1,11 +1,14 @@
 /** The library as a program of somebody else's uses it: chats of one process, on sockets of loopback. */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Chat, type ChatOptions } from "../lib/chat.ts";
 import { ChatError } from "../lib/errors.ts";
 import type { ChatEvent } from "../lib/ui/view.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const DEADLINE_MS = 10_000;
 

@@ -1,11 +1,14 @@
 /** `p2pchat send`, `history`, `completions`; `list` and `doctor` are in discovery.test.ts. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Chat } from "../lib/chat.ts";
 import { completionsFor } from "../lib/completions.ts";
 import { type Command, parse, SUBCOMMANDS, UsageError } from "../lib/options.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const program = [process.execPath, join(import.meta.dir, "..", "index.ts")];
 const NOW = Date.parse("2026-08-15T12:00:00Z");

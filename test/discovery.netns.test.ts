@@ -2,10 +2,13 @@
  * Discovery between machines: network namespaces that stand for them, joined by cables (veth) of their own. Nothing can
  * leave those. Where the system does not allow namespaces, the reason is printed and nothing is tested.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const program = [process.execPath, join(import.meta.dir, "..", "index.ts")];
 const PORT = 27_108;

@@ -1,5 +1,5 @@
 /** Real processes that find each other, on loopback only: `P2PCHAT_DISCOVERY` names it and a port of this test's own. */
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket } from "node:dgram";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,6 +9,9 @@ import { diagnose, joinLine, labelOf, settingOf, showRoom } from "../lib/discove
 import { Beacon } from "../lib/net/beacon.ts";
 import { decodePacket, encodePacket } from "../lib/net/packet.ts";
 import { Terminal } from "./e2e/terminal.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const program = [process.execPath, join(import.meta.dir, "..", "index.ts")];
 const HOST = ["--host", "127.0.0.1"];

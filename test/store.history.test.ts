@@ -1,6 +1,6 @@
 /** What was said, asked for again: the latest, by a name, by words; how it is forgotten; and who was met. */
 import { Database } from "bun:sqlite";
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,9 @@ import { QueryError } from "../lib/store/archive.ts";
 import { StoreError } from "../lib/store/files.ts";
 import { Store } from "../lib/store.ts";
 import { ROOM } from "./store.posts.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const OTHER_ROOM = "b2".repeat(16);
 let directory = "";

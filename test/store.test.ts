@@ -1,5 +1,5 @@
 import { Database } from "bun:sqlite";
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import {
   chmodSync,
   existsSync,
@@ -18,6 +18,9 @@ import { newSecrets } from "../lib/identity.ts";
 import { StoreError } from "../lib/store/files.ts";
 import { Store } from "../lib/store.ts";
 import { postsBy, ROOM } from "./store.posts.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const OTHER_ROOM = "b2".repeat(16);
 const SESSION = 1_700_000_000_000;

@@ -1,11 +1,14 @@
 /** What people do in a room besides talking to all: direct messages, topic, away, trust, peace, history; real chats on loopback. */
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Chat, type ChatOptions } from "../lib/chat.ts";
 import { readHistory } from "../lib/history.ts";
 import type { ChatEvent } from "../lib/ui/view.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const DEADLINE_MS = 10_000;
 const directories: string[] = [];

@@ -1,8 +1,11 @@
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Chat } from "../../lib/chat.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const directory = mkdtempSync(join(tmpdir(), "p2pchat-bot-"));
 let tidy: (() => Promise<unknown>)[] = [];

@@ -1,6 +1,9 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { corpus } from "./corpus.ts";
 import { INPUTS_PER_RUN, runOnce } from "./run.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 /** So many inputs, a few seconds of them; `bun run fuzz` does as many as one has the time for. */
 const SAMPLE_INPUTS = 100_000;

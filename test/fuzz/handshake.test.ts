@@ -2,13 +2,16 @@
  * Hellos and welcomes that were true once, with a few bytes changed: nothing but a peer error comes of any of them, and none
  * but the true one opens the door.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { FRAME_HEADER_BYTES, FrameBuffer } from "../../lib/codec/frame.ts";
 import { decode } from "../../lib/codec/message.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { Handshake } from "../../lib/net/handshake.ts";
 import { newIdentity, selfOf } from "../net/world.ts";
 import { randomStream } from "../sim/random.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const INPUTS = 4_000;
 const SEED = 1;

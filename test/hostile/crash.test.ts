@@ -3,7 +3,7 @@
  *
  * P2PCHAT_CRASHES says how often; 200 is the long run, a check does fewer.
  */
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,9 @@ import { decodeTexts, PostKind, textIdOf } from "../../lib/codec/post.ts";
 import { Store } from "../../lib/store.ts";
 import { binary } from "../e2e/program.ts";
 import { between, randomStream } from "../sim/random.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const CRASHES = Number(process.env["P2PCHAT_CRASHES"] ?? 30);
 const SEED = 1;

@@ -4,9 +4,12 @@
  * Alice and Carol are linked through Bob, an honest relay, and Mallory is linked to Bob. Whatever Mallory hands Bob must
  * reach neither Bob's screen nor Carol, and what Alice then says herself must arrive unharmed.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { decodePost, encodeTexts, type Post, PostKind } from "../../lib/codec/post.ts";
 import { Hand, introductionOf, join, Node, newIdentity, START, sealFor } from "./core.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 interface Scene {
   readonly alice: Node;

@@ -2,13 +2,16 @@
  * Texts and names that mean harm, said in a real room to the compiled program in a terminal: its screen holds text and
  * nothing else, and the terminal is as it was.
  */
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { Terminal as Xterm } from "@xterm/headless";
 import { encodeTexts, PostKind } from "../../lib/codec/post.ts";
 import { binary } from "../e2e/program.ts";
 import { Rogue, type Siege } from "./attacks.ts";
 import { introductionOf } from "./core.ts";
 import { names, sequences, texts } from "./nasty.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const ROWS = 24;
 /** What sets something that outlives a line: title, colours, links, clipboard, notes, marks, files. */

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket, type Socket } from "node:dgram";
 import type { NetworkInterfaceInfo } from "node:os";
 import fc from "fast-check";
@@ -6,6 +6,9 @@ import { roomTag } from "../../lib/key.ts";
 import { Beacon, Bucket, type FoundRoom, look, type OwnRoom, Rooms } from "../../lib/net/beacon.ts";
 import { ASK_BYTES, decodePacket, encodePacket, markOf, type Packet, provesTag, tagOf } from "../../lib/net/packet.ts";
 import { isNear, placesOf } from "../../lib/net/places.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const nonce = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 const key = roomTag(new Uint8Array(32).fill(7));

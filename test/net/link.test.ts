@@ -1,9 +1,12 @@
 /** One link between a station and a peer that obeys nobody: bytes, queues, ends. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { encode, type Message } from "../../lib/codec/message.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { limits } from "../../lib/limits.ts";
 import { inside, LOOPBACK, linked, NO_CREDENTIALS, RawPeer, Station, type StationOptions, tcpServer } from "./world.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const ping = (token: number) => encode({ type: "ping", token });
 const BYE_FAULT: Message = { type: "bye", reason: "fault" };

@@ -1,5 +1,5 @@
 /** Listening, dialling, and what strangers can do to both. Loopback only, every port the system's choice. */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { encode, type Message, NO_ROOM, type RefusalInfo } from "../../lib/codec/message.ts";
 import type { Address } from "../../lib/codec/post.ts";
 import { ChatError } from "../../lib/errors.ts";
@@ -19,6 +19,9 @@ import {
   type StationOptions,
   tcpServer,
 } from "./world.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const KEY = Buffer.alloc(32, 0x42);
 const ping = (token: number) => encode({ type: "ping", token });

@@ -1,10 +1,13 @@
 /**
  * Rooms played in virtual time: what must hold whatever goes wrong, for a sample of seeds.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { FAULT_KINDS, type Report, Run, type Scenario } from "./scenario.ts";
 import { WORKLOADS } from "./workloads.ts";
 import { World } from "./world.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 function play(workload: string, changes: Partial<Scenario> = {}): Report {
   const base = WORKLOADS[workload];

@@ -1,7 +1,10 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { runJson } from "../../lib/ui/json.ts";
 import { FakeChat, join, listening, member, message } from "./fake-chat.ts";
 import { run } from "./line-fronts.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 const parsed = (output: string) =>
   output

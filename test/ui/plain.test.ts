@@ -1,7 +1,10 @@
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { runPlain } from "../../lib/ui/plain.ts";
 import { FakeChat, join, listening, message } from "./fake-chat.ts";
 import { run } from "./line-fronts.ts";
+
+// On a busy machine processes and sockets take their time.
+setDefaultTimeout(60_000);
 
 test("lines are said, commands are done, own messages are not echoed", async () => {
   const chat = new FakeChat();
