@@ -8,6 +8,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { scripts } from "../../package.json";
 import { Terminal, type TerminalSetup } from "./terminal.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
@@ -25,8 +26,8 @@ async function build(): Promise<string> {
   // That which test/preload.ts makes, and removes when all tests are over.
   const { HOME = tmpdir() } = process.env;
   const path = join(mkdtempSync(join(HOME, "e2e-")), "p2pchat");
-  const flags = ["--compile", "--minify", "--bytecode", "--format=esm", "--log-level=warn", `--outfile=${path}`];
-  const command = [process.execPath, "build", ...flags, "index.ts"];
+  // As `bun run build` does it, but for where it goes: a later `--outfile` wins.
+  const command = [process.execPath, ...scripts.build.split(" ").slice(1), `--outfile=${path}`];
   const child = Bun.spawn(command, { cwd: ROOT, stdout: "ignore", stderr: "pipe" });
   const errors = await child.stderr.text();
   if ((await child.exited) !== 0) throw new Error(`the program does not build: ${errors}`);
