@@ -20,6 +20,7 @@ import { type Identity, identityOf, verifySignature } from "./identity.ts";
 import { Keeper } from "./keeper.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
+import { type Certificate, makeCertificate } from "./net/certificate.ts";
 import { type DialFailure, Transport, type TransportHandlers } from "./net/transport.ts";
 import { Records } from "./records.ts";
 import type { Effect, News, RoomEvent } from "./room/event.ts";
@@ -100,10 +101,12 @@ export class Chat implements ChatControl {
    */
   static async open(options: ChatOptions): Promise<Chat> {
     const name = checkName(options.name);
+    // Other threads make the keys while this one opens the store.
+    const certificate = makeCertificate();
     const early: string[] = [];
     let warn = (message: string): void => void early.push(message);
     const store = openStore(options.data, name, message => warn(message));
-    const chat = new Chat(options, name, store);
+    const chat = new Chat(options, name, store, certificate);
     warn = message => chat.warn(message);
     early.forEach(warn);
     try {
@@ -119,6 +122,7 @@ export class Chat implements ChatControl {
     options: ChatOptions,
     name: string,
     private readonly store: Store,
+    certificate: Promise<Certificate>,
   ) {
     this.currentName = name;
     this.identity = identityOf(store.secrets());
@@ -137,6 +141,7 @@ export class Chat implements ChatControl {
     this.records = new Records(this.identity, store, this.trust, this.scribe, () => this.node);
     this.keeper = new Keeper(store, options.keepMs);
     this.transport = new Transport({
+      certificate,
       identity: this.identity,
       session: this.session,
       name: () => this.currentName,

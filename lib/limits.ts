@@ -90,6 +90,9 @@ export const limits = {
   dialYieldMs: 1_500,
   /** One member without a link is tried so often, so that a split room meets again and ghosts are found. */
   probeIntervalMs: 15_000,
+  /** For so long after somebody was lost one looks more often who else is missing. */
+  uneasyMs: 60_000,
+  uneasyProbeIntervalMs: 2_000,
   /** Dials in a row that fail before a member is missed who never had a link to us. */
   doubtAfterFailures: 3,
   /** Dials under way at once: whoever invents members must not make everybody knock at a thousand doors. */

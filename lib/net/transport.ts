@@ -11,7 +11,7 @@ import type { Address, MemberId, RoomId } from "../codec/post.ts";
 import { assert, ChatError, type PeerError, type PeerFault } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { isLoopback, LOOPBACKS, originOf, plainHost } from "./addresses.ts";
-import { makeCertificate } from "./certificate.ts";
+import { type Certificate, makeCertificate } from "./certificate.ts";
 import { Handshake, type Self } from "./handshake.ts";
 import { DEADLINES, type Deadlines, errorCode, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
 import { Turns } from "./turns.ts";
@@ -54,6 +54,8 @@ export interface DialFailure {
 export interface TransportConfig extends Self {
   readonly handlers: TransportHandlers;
   readonly deadlines?: Partial<Deadlines>;
+  /** One under way already, made while there was something else to do; a new one if absent. */
+  readonly certificate?: Promise<Certificate>;
   /** Gets errors that are our own; without it they are thrown where nobody catches them. */
   readonly onBug?: (error: unknown) => void;
 }
@@ -110,7 +112,7 @@ export class Transport {
    */
   async listen(host: string | undefined, port: number): Promise<{ readonly port: number }> {
     assert(this.listener === undefined && this.stopping === undefined, "one listener");
-    const { key, cert } = await makeCertificate();
+    const { key, cert } = await (this.config.certificate ?? makeCertificate());
     if (this.stopping !== undefined) throw new ChatError("unreachable", "the chat is over");
     const open = (socket: Bun.Socket<Link>) => this.accept(socket);
     const socket: Bun.SocketHandler<Link> = { ...SOCKET_HANDLERS, open };

@@ -28,6 +28,8 @@ export class Mesh {
   private armedAt = Number.POSITIVE_INFINITY;
   private ranAt = Number.NEGATIVE_INFINITY;
   private nextProbeAt = 0;
+  private probesLost = false;
+  private uneasyUntil = 0;
   private thinOutAt = 0;
   /** Until then the roster holds nothing to do. */
   private lookAt = 0;
@@ -100,6 +102,10 @@ export class Mesh {
   /** Somebody has come, gone or moved. */
   onRoster(member: Member): void {
     const { now, self, peers } = this.context;
+    if (!member.present && !member.stream.ended) {
+      this.uneasyUntil = now + limits.uneasyMs;
+      this.nextProbeAt = Math.min(this.nextProbeAt, now + jitter(this.context, limits.uneasyProbeIntervalMs));
+    }
     const isNewer = member.stream.first.clock > self.first.clock;
     // Everybody hears of a newcomer at once; it dials us first.
     if (member.present && isNewer && member.reach.notBefore === 0)
@@ -167,6 +173,7 @@ export class Mesh {
    */
   private probe(present: readonly Member[], lost: readonly Member[]): number {
     const { now, peers } = this.context;
+    const isReady = ({ reach }: Member) => reach.dialling === undefined && reach.notBefore <= now;
     // Alone, one tries those who were lost as often as the back-off of each allows.
     const isAlone = peers.size === 0;
     const candidates = (isAlone ? lost : [...lost, ...present]).filter(({ reach }) => reach.dialling === undefined);
@@ -174,13 +181,15 @@ export class Mesh {
     const soonest = candidates.reduce((at, { reach }) => Math.min(at, reach.notBefore), Number.POSITIVE_INFINITY);
     const dueAt = isAlone ? soonest : Math.max(this.nextProbeAt, soonest);
     if (dueAt > now) return dueAt;
-    const [member] = sample(
-      this.context,
-      candidates.filter(({ reach }) => reach.notBefore <= now),
-      1,
-    );
-    if (member !== undefined) this.dial(member);
-    this.nextProbeAt = now + jitter(this.context, limits.probeIntervalMs);
+    // In turns, or many who are lost would hide the one who only seems to be here.
+    this.probesLost = !this.probesLost;
+    const turns = this.probesLost || isAlone ? [lost, present] : [present, lost];
+    const [member] = turns.flatMap(list => sample(this.context, list.filter(isReady), 1));
+    if (member !== undefined && (member.present === false || !isAlone)) this.dial(member);
+    // Where somebody was lost just now, others may have gone with all who could have noticed.
+    const isUneasy = now < this.uneasyUntil;
+    const intervalMs = isUneasy ? limits.uneasyProbeIntervalMs : limits.probeIntervalMs;
+    this.nextProbeAt = now + jitter(this.context, intervalMs);
     return isAlone ? now + limits.dialBackoffMinMs : this.nextProbeAt;
   }
 
