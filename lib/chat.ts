@@ -519,7 +519,13 @@ export class Chat implements ChatControl {
       this.waiting = undefined;
     }
     if (this.scribe.isFollowing) this.confirm();
-    if (this.events.length === 0 || this.listeners.size === 0) return;
+    if (this.listeners.size === 0) {
+      // Nobody listens yet, or ever: the newest are kept, and the first, which tells where this node listens.
+      const excess = this.events.length - limits.unheardEventsMax;
+      if (excess > 0) this.events.splice(1, excess);
+      return;
+    }
+    if (this.events.length === 0) return;
     const { events } = this;
     this.events = [];
     for (const listener of this.listeners) listener(events);
