@@ -204,7 +204,15 @@ export class Program {
 export async function compile(source: string, name: string): Promise<string> {
   scratch ??= mkdtempSync(join(tmpdir(), "p2pchat-bench-"));
   const outfile = join(scratch, name);
-  const flags = ["--compile", "--minify", "--bytecode", "--splitting", "--format=esm", "--log-level=warn", `--outfile=${outfile}`];
+  const flags = [
+    "--compile",
+    "--minify",
+    "--bytecode",
+    "--splitting",
+    "--format=esm",
+    "--log-level=warn",
+    `--outfile=${outfile}`,
+  ];
   const child = track(
     Bun.spawn([process.execPath, "build", ...flags, source], { cwd: ROOT, stdout: "ignore", stderr: "pipe" }),
   );
