@@ -219,7 +219,7 @@ async function openNear(options: Options, start: Start): Promise<Opened | undefi
 /** Leaves when the user has, when stdin has ended, or when nobody reads stdout any more. */
 async function run(start: Opened, mode: Mode, options: Options): Promise<number> {
   const opened = start.chat;
-  const doctor = () => diagnosisOf(start, options);
+  const doctor = () => void diagnose(start, options);
   const settings = { stay: options.stay, doctor, ...(options.time !== undefined && { time: options.time }) };
   tellWords(start, mode);
   try {
@@ -249,10 +249,11 @@ async function show(
   await showRoom(opened, settingOf(discovery, host), { host, tag, opened: entrances.length === 0, seen });
 }
 
-/** For `/doctor`. */
-async function diagnosisOf({ chat: opened, settings }: Opened, { discovery, host }: Options): Promise<string[]> {
-  const { diagnose, settingOf } = await import("./discovery.ts");
-  return diagnose(settingOf(discovery, host), host, opened, settings.roomKey !== undefined);
+/** For `/doctor`: what it finds comes as notices. */
+async function diagnose({ chat: opened, settings }: Opened, { discovery, host }: Options): Promise<void> {
+  const { diagnose: look, settingOf } = await import("./discovery.ts");
+  for (const line of await look(settingOf(discovery, host), host, opened, settings.roomKey !== undefined))
+    opened.notify(line);
 }
 
 /** Words that were made for this room are of use only when they are said to others. */

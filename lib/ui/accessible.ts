@@ -15,8 +15,8 @@ import type { Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
-export async function runAccessible(chat: ChatControl, times: Times): Promise<FrontEnd> {
-  const talk = new Talk(chat, times);
+export async function runAccessible(chat: ChatControl, times: Times, doctor?: () => void): Promise<FrontEnd> {
+  const talk = new Talk(chat, times, doctor);
   const spell = knowsUtf8(process.env) ? String : spellAscii;
   const front: LineFront = {
     event(event) {

@@ -238,6 +238,17 @@ export const commands: readonly Command[] = [
     run: () => ({ kind: "clear" }),
   },
   {
+    name: "/doctor",
+    aliases: [],
+    parameters: [],
+    help: "why you may see nobody: addresses, what is heard near by, firewalls",
+    run({ doctor }) {
+      if (doctor === undefined) throw new ChatError("bad_command", "not here; the command p2pchat doctor tells");
+      doctor();
+      return said("Looking round for a few seconds …", {});
+    },
+  },
+  {
     name: "/invite",
     aliases: [],
     parameters: [],

@@ -14,12 +14,14 @@ import type { ChatControl } from "./view.ts";
 export interface PlainIo extends LineIo {
   /** Of the answers of commands. */
   readonly time?: TimeForm;
+  /** What /doctor does. */
+  readonly doctor?: () => void;
 }
 
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
 export function runPlain(chat: ChatControl, io: PlainIo): Promise<FrontEnd> {
   let damageSaid = false;
-  const talk = new Talk(chat, new Times(io.time));
+  const talk = new Talk(chat, new Times(io.time), io.doctor);
   const front: LineFront = {
     event(event) {
       if (event.event === "direct" || event.event === "rename") talk.hear([event]);

@@ -19,6 +19,8 @@ export class Talk {
   constructor(
     readonly chat: ChatControl,
     readonly times: Times = new Times(),
+    /** Looks for the reason why one may see nobody, and tells it by and by, as notices. */
+    readonly doctor?: () => void,
   ) {}
 
   /** To be told of all events. */

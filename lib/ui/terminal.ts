@@ -25,6 +25,8 @@ export interface TerminalOptions {
   /** Of no meaning where somebody types; so that all fronts are called alike. */
   readonly stay?: boolean;
   readonly time?: TimeForm;
+  /** What /doctor does. */
+  readonly doctor?: () => void;
 }
 
 /** Events that change who is here, or what one is called. */
@@ -36,8 +38,8 @@ const bell = "\x07";
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
 export async function runTerminal(chat: ChatControl, options: TerminalOptions = {}): Promise<FrontEnd> {
   const times = new Times(options.time);
-  if (isAccessible()) return runAccessible(chat, times);
-  const talk = new Talk(chat, times);
+  if (isAccessible()) return runAccessible(chat, times, options.doctor);
+  const talk = new Talk(chat, times, options.doctor);
   const look = new Look(picocolors, times, () => process.stdout.columns || 80);
   const output = new TerminalOutput();
   let present = chat.members().length;

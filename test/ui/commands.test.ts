@@ -93,3 +93,13 @@ test("/help names every command with all its words", () => {
     for (const word of [usageOf(command), ...command.aliases, command.help]) expect(help).toContain(word);
   }
 });
+
+test("/doctor starts the search where there is one, and says so where there is none", () => {
+  let asked = 0;
+  const talk = new Talk(new FakeChat(), undefined, () => {
+    asked += 1;
+  });
+  expect(submit(talk, "/doctor").kind).toBe("shown");
+  expect(asked).toBe(1);
+  expect(become("/doctor")).toBe("bad_command: not here; the command p2pchat doctor tells");
+});
