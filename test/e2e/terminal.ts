@@ -4,7 +4,7 @@
  * Nothing here sleeps: `until` looks again whenever the program has written and xterm has drawn it, and fails with the whole
  * screen once its deadline is over.
  */
-import { Terminal as Xterm } from "@xterm/headless";
+import { type IBufferCell, Terminal as Xterm } from "@xterm/headless";
 
 export interface TerminalSetup {
   readonly cols?: number;
@@ -12,6 +12,20 @@ export interface TerminalSetup {
   /** Added to the environment; undefined takes away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+}
+
+/** One place on the screen, as drawn. */
+export interface Cell {
+  /** "" in the right half of a wide character, and where nothing was ever written. */
+  readonly chars: string;
+  /** 0 in the right half of a wide character. */
+  readonly width: number;
+  /** A number in the palette; undefined is the default colour. */
+  readonly color: number | undefined;
+  readonly bold: boolean;
+  readonly dim: boolean;
+  readonly italic: boolean;
+  readonly inverse: boolean;
 }
 
 /** `wanted`: what the screen must show. A pattern is tried on the rows joined by line feeds. */
@@ -73,6 +87,15 @@ export class Terminal {
   /** The visible rows, without trailing blanks. */
   screen(): string[] {
     return this.#rows(this.#xterm.buffer.active.baseY, this.#xterm.rows);
+  }
+
+  /** The visible rows, cell by cell, with their looks. */
+  cells(): Cell[][] {
+    const buffer = this.#xterm.buffer.active;
+    return Array.from({ length: this.#xterm.rows }, (_, y) => {
+      const line = buffer.getLine(buffer.baseY + y);
+      return Array.from({ length: this.#xterm.cols }, (_, x) => lookOf(line?.getCell(x)));
+    });
   }
 
   /** Everything, what has scrolled away included; without the empty rows at the end. */
@@ -182,4 +205,16 @@ export class Terminal {
   #changed(): void {
     for (const look of [...this.#watchers]) look();
   }
+}
+
+function lookOf(cell: IBufferCell | undefined): Cell {
+  return {
+    chars: cell?.getChars() ?? "",
+    width: cell?.getWidth() ?? 1,
+    color: cell?.isFgPalette() ? cell.getFgColor() : undefined,
+    bold: Boolean(cell?.isBold()),
+    dim: Boolean(cell?.isDim()),
+    italic: Boolean(cell?.isItalic()),
+    inverse: Boolean(cell?.isInverse()),
+  };
 }
