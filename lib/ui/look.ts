@@ -24,7 +24,13 @@ export class Look {
   readonly #times: Times;
   readonly #columns: () => number;
 
-  constructor(colors: Colors, times: Times = new Times(), columns: () => number = () => 80) {
+  /** `invitation`: what a friend types, where that is more than address and port. */
+  constructor(
+    colors: Colors,
+    times: Times = new Times(),
+    columns: () => number = () => 80,
+    private readonly invitation?: () => string,
+  ) {
     this.#columns = columns;
     this.#colors = colors;
     this.#times = times;
@@ -121,7 +127,7 @@ export class Look {
   /** The opening: where one is, and what a friend should type. */
   opening(event: Extract<ChatEvent, { event: "listening" }>): string[] {
     const { bold, cyan, dim, gray, green, inverse } = this.#colors;
-    const friend = `./p2pchat <name> ${cleanLine(event.address)} ${event.port}`;
+    const friend = this.invitation?.() ?? `./p2pchat <name> ${cleanLine(event.address)} ${event.port}`;
     return [
       `${gray("┌")}  ${inverse(" p2pchat ")}`,
       gray("│"),

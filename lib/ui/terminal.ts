@@ -40,7 +40,12 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const times = new Times(options.time);
   if (isAccessible()) return runAccessible(chat, times, options.doctor);
   const talk = new Talk(chat, times, options.doctor);
-  const look = new Look(picocolors, times, () => process.stdout.columns || 80);
+  const look = new Look(
+    picocolors,
+    times,
+    () => process.stdout.columns || 80,
+    () => chat.invitation(),
+  );
   const output = new TerminalOutput();
   let present = chat.members().length;
   let isLookedAt = false;
