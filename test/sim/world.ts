@@ -10,6 +10,7 @@ import { type ByeReason, decode, encode, type LinkId, type Message, type PeerInf
 import { type MemberId, memberIdOf, type Post } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import type { Effect, News, RoomEvent } from "../../lib/room/event.ts";
+import { Heap } from "../../lib/room/heap.ts";
 import type { Stream } from "../../lib/room/log.ts";
 import { RoomNode } from "../../lib/room/node.ts";
 import { between, type Random, randomStream } from "./random.ts";
@@ -61,7 +62,9 @@ export class World {
   onNews: (node: SimNode, news: News) => void = () => {};
   onFrame: (from: SimNode, to: SimNode, message: Message) => void = () => {};
   private readonly latency: Random;
-  private readonly heap = new EventHeap();
+  /** By time, then by order of scheduling. */
+  private readonly heap = new Heap<Scheduled>(isBefore);
+  private order = 0;
   private readonly decoded = new WeakMap<Uint8Array, Message>();
   private trace = 0n;
   /** What arrived at the cut, oldest first: TCP sends it again until it gets through. */
@@ -89,12 +92,14 @@ export class World {
   }
 
   at(time: number, run: () => void): void {
-    this.heap.push(Math.max(time, this.now), run);
+    this.heap.push({ at: Math.max(time, this.now), order: this.order, run });
+    this.order += 1;
   }
 
   /** Runs all events up to `time`. */
   runUntil(time: number): void {
-    for (let event = this.heap.pop(time); event !== undefined; event = this.heap.pop(time)) {
+    for (let event = this.heap.first; event !== undefined && event.at <= time; event = this.heap.first) {
+      this.heap.pop();
       this.now = event.at;
       this.counters.events += 1;
       event.run();
@@ -484,49 +489,6 @@ interface Scheduled {
   readonly at: number;
   readonly order: number;
   readonly run: () => void;
-}
-
-/** A binary heap by time, then by order of scheduling. */
-class EventHeap {
-  private readonly heap: Scheduled[] = [];
-  private order = 0;
-
-  push(at: number, run: () => void): void {
-    const event = { at, order: this.order++, run };
-    const { heap } = this;
-    let index = heap.length;
-    heap.push(event);
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      const above = heap[parent] as Scheduled;
-      if (isBefore(above, event)) break;
-      heap[index] = above;
-      index = parent;
-    }
-    heap[index] = event;
-  }
-
-  pop(until: number): Scheduled | undefined {
-    const { heap } = this;
-    const first = heap[0];
-    if (first === undefined || first.at > until) return undefined;
-    const last = heap.pop() as Scheduled;
-    if (heap.length === 0) return first;
-    let index = 0;
-    for (;;) {
-      let child = 2 * index + 1;
-      const left = heap[child];
-      if (left === undefined) break;
-      const right = heap[child + 1];
-      const least = right !== undefined && isBefore(right, left) ? right : left;
-      if (least === right) child += 1;
-      if (isBefore(last, least)) break;
-      heap[index] = least;
-      index = child;
-    }
-    heap[index] = last;
-    return first;
-  }
 }
 
 function isBefore(a: Scheduled, b: Scheduled): boolean {
