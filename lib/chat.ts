@@ -364,7 +364,8 @@ export class Chat implements ChatControl {
       port: this.port,
       entry: this.entryAddress,
     });
-    const restored = this.store.recent(room, RESTORED_POSTS_MAX, RESTORED_MAX_BYTES);
+    // A room that was made just now has no past.
+    const restored = joining ? this.store.recent(room, RESTORED_POSTS_MAX, RESTORED_MAX_BYTES) : [];
     this.scribe.restore(restored);
     this.dispatch({ type: "start", restored, joining });
   }
