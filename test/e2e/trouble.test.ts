@@ -189,7 +189,7 @@ test("a paste of several lines is one message, sent with Enter", async () => {
   expect(await alice.event({ event: "message" })).toMatchObject({ text: "one\ntwo\n:q\nfour" });
 });
 
-test("what others say goes above the line being typed, at 200 texts a second, and the line stays", async () => {
+test("what others say goes above the line being typed, 200 texts in one burst, and the line stays", async () => {
   await using world = await World.open();
   const alice = world.terminal(["Alice"], { cols: 40, rows: 12 });
   const bob = world.pipe(["Bob", "127.0.0.1", await portOn(alice)]);
