@@ -84,8 +84,6 @@ export const limits = {
   // Dialling.
   dialBackoffMinMs: 500,
   dialBackoffMaxMs: 30_000,
-  /** Between a change of the roster and the dials it leads to. */
-  rosterPauseMs: 20,
   /** Everybody who hears of a newcomer would dial it; the newcomer goes first. */
   dialYieldMs: 1_500,
   /** One member without a link is tried so often, so that a split room meets again and ghosts are found. */
@@ -97,7 +95,7 @@ export const limits = {
   doubtAfterFailures: 3,
   /** Dials under way at once: whoever invents members must not make everybody knock at a thousand doors. */
   dialsMax: 64,
-  /** Between two looks at who is to be dialled. */
+  /** Between two looks at who is to be dialled, and between a change of the roster and the look it leads to. */
   meshPauseMs: 20,
   /** Members remembered for that. */
   rememberedMembersMax: 1_024,

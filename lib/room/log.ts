@@ -63,6 +63,11 @@ export class Stream {
     if (head >= this.head && this.losses.size < limits.lossesPerSessionMax) this.losses.add(head);
   }
 
+  /** Whether others are told that we hold it. */
+  get isOffered(): boolean {
+    return this.live || this.retained > 0;
+  }
+
   /** Posts held besides post 0. */
   get retained(): number {
     return this.head + 1 - this.floor;
@@ -202,7 +207,7 @@ export class Log {
 
   /** What this node can give to others. */
   *offered(): Generator<HaveEntry> {
-    for (const stream of this.all()) if (stream.live || stream.retained > 0) yield entryOf(stream);
+    for (const stream of this.all()) if (stream.isOffered) yield entryOf(stream);
   }
 
   /** A hash of all heads, in no order: equal where two nodes hold the same. 8 bytes. */

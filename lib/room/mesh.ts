@@ -112,8 +112,8 @@ export class Mesh {
       member.reach.notBefore = now + jitter(this.context, limits.dialYieldMs);
     // A little later, since many come at once when one arrives; and not at all where there are links enough.
     const isWanted = this.linksWanted() > peers.size;
-    this.lookBy(Math.max(now + limits.rosterPauseMs, isWanted ? member.reach.notBefore : this.nextProbeAt));
-    if (peers.size > limits.meshLinksHigh) this.arm(Math.max(now + limits.rosterPauseMs, this.thinOutAt));
+    this.lookBy(Math.max(now + limits.meshPauseMs, isWanted ? member.reach.notBefore : this.nextProbeAt));
+    if (peers.size > limits.meshLinksHigh) this.arm(Math.max(now + limits.meshPauseMs, this.thinOutAt));
   }
 
   onTimer(): void {

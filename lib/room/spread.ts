@@ -277,7 +277,7 @@ export class Spread {
     peer.compared = false;
     // A whole list that nobody asked for is news, and needs no answer.
     if (scope === "same" || !isAnswer) return;
-    const lacking = [...log.all()].filter(stream => offers(stream) && peer.claims.head(stream) < stream.head);
+    const lacking = [...log.all()].filter(stream => stream.isOffered && peer.claims.head(stream) < stream.head);
     this.sendEntries(peer, lacking.map(entryOf), "news");
   }
 
@@ -414,10 +414,6 @@ export class Spread {
     peer.creditBytes -= frame.length;
     this.context.emit({ type: "send", links: [peer.link], frame });
   }
-}
-
-function offers(stream: Stream): boolean {
-  return stream.live || stream.retained > 0;
 }
 
 export function keyOf(stream: StreamKey): string {
