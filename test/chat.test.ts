@@ -1,96 +1,15 @@
 /** The library as a program of somebody else's uses it: chats of one process, on sockets of loopback. */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Chat, type ChatOptions } from "../lib/chat.ts";
 import { ChatError } from "../lib/errors.ts";
-import type { ChatEvent } from "../lib/ui/view.ts";
+import { clearAway, Guest, scratch } from "./guest.ts";
 
 // On a busy machine processes and sockets take their time.
 setDefaultTimeout(60_000);
 
-const DEADLINE_MS = 10_000;
-
-const open = new Set<Chat>();
-const directories: string[] = [];
-
-afterEach(async () => {
-  await Promise.all([...open].map(chat => chat.leave()));
-  open.clear();
-  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true });
-});
-
-function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "p2pchat-chat-"));
-  directories.push(directory);
-  return directory;
-}
-
-type EventOf<Kind extends ChatEvent["event"]> = Extract<ChatEvent, { event: Kind }>;
-
-/** A chat, and all it has told. */
-class Guest {
-  readonly events: ChatEvent[] = [];
-  /** How many came together. */
-  readonly batches: number[] = [];
-  readonly #watchers = new Set<() => void>();
-
-  private constructor(readonly chat: Chat) {
-    chat.subscribe(events => {
-      this.events.push(...events);
-      this.batches.push(events.length);
-      for (const look of [...this.#watchers]) look();
-    });
-  }
-
-  static async open(name: string, through?: Guest, more: Partial<ChatOptions> = {}): Promise<Guest> {
-    const dial = through && { host: "127.0.0.1", port: await through.port() };
-    const chat = await Chat.open({ name, host: "127.0.0.1", ...(dial && { dial }), ...more });
-    open.add(chat);
-    return new Guest(chat);
-  }
-
-  /** The first event of this kind that fits, among those that came and those to come. */
-  async event<Kind extends ChatEvent["event"]>(
-    kind: Kind,
-    fits: (event: EventOf<Kind>) => boolean = () => true,
-  ): Promise<EventOf<Kind>> {
-    const { promise, resolve, reject } = Promise.withResolvers<EventOf<Kind>>();
-    const look = () => {
-      const found = this.all(kind).find(fits);
-      if (found !== undefined) resolve(found);
-    };
-    const fail = () => reject(new Error(`${this.chat.name}: no such ${kind}: ${fits}\n${JSON.stringify(this.events)}`));
-    const timer = setTimeout(fail, DEADLINE_MS);
-    this.#watchers.add(look);
-    look();
-    return await promise.finally(() => {
-      clearTimeout(timer);
-      this.#watchers.delete(look);
-    });
-  }
-
-  all<Kind extends ChatEvent["event"]>(kind: Kind): EventOf<Kind>[] {
-    return this.events.filter((event): event is EventOf<Kind> => event.event === kind);
-  }
-
-  async port(): Promise<number> {
-    return (await this.event("listening")).port;
-  }
-
-  hears(text: string): Promise<EventOf<"message">> {
-    return this.event("message", message => message.text === text);
-  }
-
-  joins(name: string): Promise<EventOf<"join">> {
-    return this.event("join", join => join.name === name);
-  }
-
-  get texts(): string[] {
-    return this.all("message").map(({ name, text }) => `${name}: ${text}`);
-  }
-}
+afterEach(clearAway);
 
 /** What `work` throws, which must be a `ChatError`. */
 async function complaint(work: () => unknown): Promise<ChatError> {

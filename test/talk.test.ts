@@ -1,83 +1,13 @@
 /** What people do in a room besides talking to all: direct messages, topic, away, trust, peace, history; real chats on loopback. */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { Chat, type ChatOptions } from "../lib/chat.ts";
+import type { ChatOptions } from "../lib/chat.ts";
 import { readHistory } from "../lib/history.ts";
-import type { ChatEvent } from "../lib/ui/view.ts";
+import { clearAway, Guest, scratch } from "./guest.ts";
 
 // On a busy machine processes and sockets take their time.
 setDefaultTimeout(60_000);
 
-const DEADLINE_MS = 10_000;
-const directories: string[] = [];
-let guests: Guest[] = [];
-
-afterEach(async () => {
-  await Promise.all(guests.map(({ chat }) => chat.leave()));
-  guests = [];
-  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true });
-});
-
-function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "p2pchat-talk-"));
-  directories.push(directory);
-  return directory;
-}
-
-type EventOf<Kind extends ChatEvent["event"]> = Extract<ChatEvent, { event: Kind }>;
-
-class Guest {
-  readonly events: ChatEvent[] = [];
-  readonly #watchers = new Set<() => void>();
-
-  private constructor(readonly chat: Chat) {
-    chat.subscribe(events => {
-      this.events.push(...events);
-      for (const look of [...this.#watchers]) look();
-    });
-  }
-
-  static async open(name: string, through?: Guest, more: Partial<ChatOptions> = {}): Promise<Guest> {
-    const dial = through && { host: "127.0.0.1", port: through.chat.listensAt };
-    const guest = new Guest(await Chat.open({ name, host: "127.0.0.1", ...(dial && { dial }), ...more }));
-    guests.push(guest);
-    return guest;
-  }
-
-  async event<Kind extends ChatEvent["event"]>(
-    kind: Kind,
-    fits: (event: EventOf<Kind>) => boolean = () => true,
-  ): Promise<EventOf<Kind>> {
-    const { promise, resolve, reject } = Promise.withResolvers<EventOf<Kind>>();
-    const look = () => {
-      const found = this.all(kind).find(fits);
-      if (found !== undefined) resolve(found);
-    };
-    const fail = () => reject(new Error(`${this.chat.name}: no such ${kind}: ${fits}\n${JSON.stringify(this.events)}`));
-    const timer = setTimeout(fail, DEADLINE_MS);
-    this.#watchers.add(look);
-    look();
-    return await promise.finally(() => {
-      clearTimeout(timer);
-      this.#watchers.delete(look);
-    });
-  }
-
-  all<Kind extends ChatEvent["event"]>(kind: Kind): EventOf<Kind>[] {
-    return this.events.filter((event): event is EventOf<Kind> => event.event === kind);
-  }
-
-  hears(text: string): Promise<EventOf<"message">> {
-    return this.event("message", message => message.text === text);
-  }
-
-  async leaves(): Promise<void> {
-    guests = guests.filter(guest => guest !== this);
-    await this.chat.leave();
-  }
-}
+afterEach(clearAway);
 
 async function three(more: Partial<ChatOptions> = {}): Promise<[Guest, Guest, Guest]> {
   const alice = await Guest.open("Alice", undefined, more);
