@@ -2,8 +2,9 @@
  * All posts a node holds: one stream per session, and the retention over all of them.
  *
  * Invariants: a stream holds post 0 and every post from `floor` to `head`, nothing else; a number once passed by `head`
- * is never accepted again, so no post is delivered twice. Old posts go first, in the order in which they came; what
- * remains of an ended stream then is its head, as the memory that it was here.
+ * is never accepted again, so no post is delivered twice. Where room is short, the oldest go of whoever holds most, within
+ * a factor of two, so that nobody can talk others out of the log; what remains of an ended stream then is its head, as the
+ * memory that it was here.
  */
 import type { HaveEntry } from "../codec/message.ts";
 import { decodeIntroduction, type MemberId, type Post } from "../codec/post.ts";
@@ -130,12 +131,23 @@ export class Stream {
   }
 }
 
+/** What a post weighs beside its bytes, so that neither of the two limits is used up by one author. */
+const POST_WEIGHT = Math.ceil(limits.logMaxBytes / limits.logMaxPosts);
+
+/** One author in the log. */
+interface Shelf {
+  /** In the order in which they were opened. */
+  readonly sessions: Map<number, Stream>;
+  /** Of all that is retained, bytes and `POST_WEIGHT` each. */
+  weight: number;
+}
+
 export class Log {
-  private readonly streams = new Map<MemberId, Map<number, Stream>>();
-  /** One entry per retained post, oldest arrival first: the stream whose lowest post it is. */
-  private arrivals: Stream[] = [];
-  private arrivalsStart = 0;
+  private readonly shelves = new Map<MemberId, Shelf>();
+  /** Shelves with something on them, by the number of bits in their weight. */
+  private readonly byWeight: Set<Shelf>[] = [];
   private bytes = 0;
+  private postCount = 0;
   private count = 0;
   /** Of all posts kept ahead of a hole, over all streams. */
   aheadBytes = 0;
@@ -145,7 +157,7 @@ export class Log {
   constructor(private readonly onForget: (stream: Stream) => void) {}
 
   get posts(): number {
-    return this.arrivals.length - this.arrivalsStart;
+    return this.postCount;
   }
 
   get sessions(): number {
@@ -153,28 +165,25 @@ export class Log {
   }
 
   get(author: MemberId, session: number): Stream | undefined {
-    return this.streams.get(author)?.get(session);
+    return this.shelves.get(author)?.sessions.get(session);
   }
 
   sessionsOf(author: MemberId): Iterable<Stream> {
-    return this.streams.get(author)?.values() ?? [];
+    return this.shelves.get(author)?.sessions.values() ?? [];
   }
 
   *all(): Generator<Stream> {
-    for (const sessions of this.streams.values()) yield* sessions.values();
+    for (const { sessions } of this.shelves.values()) yield* sessions.values();
   }
 
   /** Opens a stream with its post 0. Undefined where there is no room for one more. */
   open(first: Post): Stream | undefined {
-    let sessions = this.streams.get(first.author);
-    if ((sessions?.size ?? 0) >= limits.sessionsPerMemberMax) this.forgetOne(sessions?.values() ?? []);
+    const own = () => this.shelves.get(first.author)?.sessions;
+    if ((own()?.size ?? 0) >= limits.sessionsPerMemberMax) this.forgetOne(own()?.values() ?? []);
     if (this.count >= limits.sessionsMax) this.forgetOne(this.all());
-    if (this.count >= limits.sessionsMax || (sessions?.size ?? 0) >= limits.sessionsPerMemberMax) return undefined;
-    sessions = this.streams.get(first.author);
-    if (sessions === undefined) {
-      sessions = new Map();
-      this.streams.set(first.author, sessions);
-    }
+    if (this.count >= limits.sessionsMax || (own()?.size ?? 0) >= limits.sessionsPerMemberMax) return undefined;
+    const sessions = own() ?? new Map<number, Stream>();
+    if (sessions.size === 0) this.shelves.set(first.author, { sessions, weight: 0 });
     const stream = new Stream(first, this.freeSlots.pop() ?? this.count);
     sessions.set(first.session, stream);
     this.count += 1;
@@ -182,10 +191,10 @@ export class Log {
   }
 
   append(stream: Stream, post: Post): void {
-    if (post.seq !== stream.head + 1) this.dropAll(stream);
+    // Nobody has what lies between.
+    if (post.seq !== stream.head + 1) while (stream.retained > 0) this.drop(stream);
     stream.append(post);
-    this.arrivals.push(stream);
-    this.bytes += post.bytes.length;
+    this.weigh(stream, post, 1);
     while (this.posts > limits.logMaxPosts || this.bytes > limits.logMaxBytes) this.evict();
   }
 
@@ -230,30 +239,39 @@ export class Log {
     return posts.sort(byClock);
   }
 
+  /** Drops the oldest post of whoever holds most. */
   private evict(): void {
-    const stream = this.arrivals[this.arrivalsStart];
-    this.arrivalsStart += 1;
-    if (stream !== undefined) this.bytes -= stream.shift()?.bytes.length ?? 0;
-    if (this.arrivalsStart > 1024 && this.arrivalsStart * 2 > this.arrivals.length) {
-      this.arrivals = this.arrivals.slice(this.arrivalsStart);
-      this.arrivalsStart = 0;
-    }
+    const [heaviest] = this.byWeight.findLast(shelves => shelves.size > 0) ?? [];
+    for (const stream of heaviest?.sessions.values() ?? []) if (stream.retained > 0) return this.drop(stream);
   }
 
-  private dropAll(stream: Stream): void {
-    if (stream.retained === 0) return;
-    this.arrivals = this.arrivals.slice(this.arrivalsStart).filter(other => other !== stream);
-    this.arrivalsStart = 0;
-    for (let post = stream.shift(); post !== undefined; post = stream.shift()) this.bytes -= post.bytes.length;
+  private drop(stream: Stream): void {
+    const post = stream.shift();
+    if (post !== undefined) this.weigh(stream, post, -1);
+  }
+
+  /** Counts a post in (1) or out (−1). */
+  private weigh({ author }: Stream, { bytes }: Post, sign: 1 | -1): void {
+    this.postCount += sign;
+    this.bytes += sign * bytes.length;
+    const shelf = this.shelves.get(author);
+    if (shelf === undefined) return;
+    const before = bitsOf(shelf.weight);
+    shelf.weight += sign * (bytes.length + POST_WEIGHT);
+    const after = bitsOf(shelf.weight);
+    if (before === after) return;
+    this.byWeight[before]?.delete(shelf);
+    while (this.byWeight.length <= after) this.byWeight.push(new Set());
+    if (after > 0) this.byWeight[after]?.add(shelf);
   }
 
   /** Forgets the first stream that is over and holds nothing. */
   private forgetOne(candidates: Iterable<Stream>): void {
     for (const stream of candidates) {
       if (stream.live || stream.retained > 0) continue;
-      const sessions = this.streams.get(stream.author);
+      const sessions = this.shelves.get(stream.author)?.sessions;
       sessions?.delete(stream.session);
-      if (sessions?.size === 0) this.streams.delete(stream.author);
+      if (sessions?.size === 0) this.shelves.delete(stream.author);
       this.count -= 1;
       this.aheadBytes -= stream.aheadBytes;
       this.freeSlots.push(stream.slot);
@@ -261,6 +279,10 @@ export class Log {
       return;
     }
   }
+}
+
+function bitsOf(weight: number): number {
+  return 32 - Math.clz32(weight);
 }
 
 export function entryOf(stream: Stream): HaveEntry {

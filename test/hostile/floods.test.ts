@@ -5,6 +5,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { HaveEntry } from "../../lib/codec/message.ts";
 import { encodeLosses, encodeTexts, PostKind } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
+import { Log } from "../../lib/room/log.ts";
 import { Hand, join, Node, newIdentity, START, sealFor } from "./core.ts";
 
 setDefaultTimeout(60_000);
@@ -141,6 +142,36 @@ describe("posts ahead of a hole", () => {
     mallory.post(first);
     expect(alice.heard).toEqual(["text 0", "text 1", "text 2", "text 3", "text 4"]);
     expect(alice.core.log.aheadBytes).toBe(0);
+  });
+});
+
+describe("more than the log holds", () => {
+  test("from one member pushes out its own posts, and nobody else's", () => {
+    const alice = new Node("Alice");
+    const [bob, mallory] = [new Hand("Bob").attach(alice, 9), new Hand("Mallory").attach(alice, 11)];
+    for (const hand of [bob, mallory]) hand.introduce();
+    const count = 20;
+    for (let text = 0; text < count; text++) bob.post(bob.text(`text ${text}`));
+    const body = Buffer.alloc(limits.bodyMaxBytes, "x");
+    const torrent = Math.ceil(limits.logMaxBytes / body.length) + 20;
+    for (let post = 0; post < torrent; post++) mallory.post(mallory.seal(PostKind.text, body));
+    const held = ({ identity, info }: Hand) => alice.core.log.get(identity.member, info.session)?.retained ?? 0;
+    expect(held(bob)).toBe(count);
+    expect(held(mallory)).toBeGreaterThan(torrent - 60);
+    expect(alice.core.log.posts).toBe(count + held(mallory));
+    // The same by number instead of size, and in as many sessions as one may have.
+    const log = new Log(() => {});
+    const small = (author: Hand, session: number) =>
+      sealFor(author.identity, { session, seq: 0, kind: PostKind.add, body: author.introduction() });
+    const quiet = log.open(small(bob, 1));
+    const loud = Array.from({ length: limits.sessionsPerMemberMax }, (_, session) => log.open(small(mallory, session)));
+    const text = bob.text("x");
+    if (quiet !== undefined) log.append(quiet, { ...text, seq: 1 });
+    for (let post = 0; post < limits.logMaxPosts + 100; post++) {
+      const stream = loud[post % loud.length];
+      if (stream !== undefined) log.append(stream, { ...text, seq: stream.head + 1 });
+    }
+    expect([quiet?.retained, log.posts]).toEqual([1, limits.logMaxPosts]);
   });
 });
 
