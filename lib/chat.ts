@@ -14,6 +14,7 @@
 import type { LinkId, PeerInfo } from "./codec/message.ts";
 import { NO_ROOM } from "./codec/message.ts";
 import { type Address, PostKind, ROOM_BYTES, type RoomId } from "./codec/post.ts";
+import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
 import { type Identity, identityOf, verifySignature } from "./identity.ts";
@@ -25,7 +26,7 @@ import { type DialFailure, Transport, type TransportHandlers } from "./net/trans
 import { Records } from "./records.ts";
 import type { Effect, News, RoomEvent } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
-import { checkName } from "./room/names.ts";
+import { checkName, normalForm } from "./room/names.ts";
 import { RoomNode } from "./room/node.ts";
 import { Scribe } from "./scribe.ts";
 import { directMaxBytes, sealDirect } from "./seal.ts";
@@ -67,6 +68,7 @@ export class Chat implements ChatControl {
   private room: RoomId = NO_ROOM;
   private hosts: readonly string[] = [];
   private port = 0;
+  private readonly startName: string;
   private currentName: string;
   /** Resolves with the room that the first dial has found. */
   private joining: PromiseWithResolvers<void> | undefined;
@@ -89,6 +91,10 @@ export class Chat implements ChatControl {
   private readonly scribe: Scribe;
   private readonly records: Records;
   private readonly keeper: Keeper;
+  private readonly company = new Company(event => {
+    this.events.push(event);
+    this.scheduleTurn();
+  });
   private readonly settings = new Map<string, string>();
   private confirmTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly leftRoom = Promise.withResolvers<void>();
@@ -124,7 +130,7 @@ export class Chat implements ChatControl {
     private readonly store: Store,
     certificate: Promise<Certificate>,
   ) {
-    this.currentName = name;
+    this.startName = this.currentName = name;
     this.identity = identityOf(store.secrets());
     this.session = store.nextSession(Date.now());
     this.ended = this.finished.promise;
@@ -237,6 +243,8 @@ export class Chat implements ChatControl {
     if (wanted === this.name) return;
     this.currentName = wanted;
     this.dispatch({ type: "rename", name: wanted });
+    if (!this.store.addName(normalForm(wanted)))
+      this.notify(`${wanted} is another identity on this machine: to be this one again, start as ${this.startName}`);
   }
 
   members(): MemberView[] {
@@ -382,6 +390,7 @@ export class Chat implements ChatControl {
     clearTimeout(this.rejectedTimer);
     clearTimeout(this.confirmTimer);
     this.keeper.stop();
+    this.company.stop();
     this.waiting?.resolve();
     await this.transport.stop();
     this.endTurn();
@@ -449,6 +458,7 @@ export class Chat implements ChatControl {
     // Before any frame is queued, so that the store is written before the links are.
     this.scheduleTurn();
     for (const effect of this.node.handle(event, performance.now(), Date.now())) this.perform(effect);
+    this.company.settle(this.node.members.presentCount);
     this.armTimer();
   }
 
@@ -561,10 +571,9 @@ export class Chat implements ChatControl {
       case "confirmed":
         return this.scribe.tellReach();
       case "isolated":
-        return this.fail("unreachable", "no link to anyone: what you say is kept and sent once someone is back");
+        return this.company.onIsolated();
       case "linked":
-        this.events.push({ event: "notice", level: "info", message: "linked to the room again" });
-        return;
+        return this.company.onLinked();
       case "equivocated":
         return this.warn(`${this.scribe.nameOf(news.member)} says different things to different people`);
       case "synced":

@@ -15,7 +15,12 @@ export function openStore(directory: string | undefined, name: string, onTrouble
   try {
     return Store.open(directory, normalForm(name), onTrouble);
   } catch (error) {
-    if (!(error instanceof StoreError) || error.fault === "locked") throw error;
+    if (!(error instanceof StoreError)) throw error;
+    if (error.fault === "locked")
+      throw new StoreError(
+        "locked",
+        `${name} is in use: another p2pchat runs with this identity on this machine; leave there, or take another name`,
+      );
     onTrouble(error.message);
     return Store.volatile(error.kept);
   }

@@ -3,10 +3,9 @@
  */
 import type { Statement } from "bun:sqlite";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { normalForm, sameName } from "./room/names.ts";
 import { Archive, type KeptText } from "./store/archive.ts";
-import { codeOf, fileNameOf, openDatabase, reasonOf, StoreError } from "./store/files.ts";
+import { baseOf, codeOf, openDatabase, reasonOf, StoreError } from "./store/files.ts";
 
 export interface HistoryFilter {
   /** ms since the epoch. */
@@ -19,7 +18,7 @@ export interface HistoryFilter {
 
 /** What was kept, the oldest first. Throws `StoreError`, whose message is one sentence. */
 export function readHistory(directory: string, username: string, filter: HistoryFilter = {}): KeptText[] {
-  const path = `${join(directory, fileNameOf(normalForm(username)))}.sqlite`;
+  const path = `${baseOf(directory, normalForm(username))}.sqlite`;
   if (!existsSync(path)) throw new StoreError("failed", `nothing is kept of ${username}: there is no ${path}`);
   try {
     using database = openDatabase(path);

@@ -7,7 +7,6 @@
  * Once it is open nothing throws: what cannot be kept is told through `onTrouble`, once, and the chat goes on.
  */
 import type { Database, Statement } from "bun:sqlite";
-import { join } from "node:path";
 import { hexOf } from "./codec/bytes.ts";
 import { type Address, decodePost, type MemberId, type Post, type RoomId } from "./codec/post.ts";
 import { assert, unreachable } from "./errors.ts";
@@ -15,8 +14,9 @@ import { newSecrets, type Secrets } from "./identity.ts";
 import { limits } from "./limits.ts";
 import { Archive, type HistoryQuery, type KeptText, QueryError } from "./store/archive.ts";
 import {
+  addName,
+  baseOf,
   codeOf,
-  fileNameOf,
   ignoreErrors,
   type Kept,
   lockFile,
@@ -124,7 +124,7 @@ export class Store {
    * Throws `StoreError`. `onTrouble` hears at most once that history is no longer kept.
    */
   static open(directory: string, username: string, onTrouble: (message: string) => void = () => {}): Store {
-    const base = join(directory, fileNameOf(username));
+    const base = baseOf(directory, username);
     const path = `${base}.sqlite`;
     let lock: Database | undefined;
     let database: Database | undefined;
@@ -170,6 +170,17 @@ export class Store {
       database.run("PRAGMA synchronous = NORMAL");
     });
     return session;
+  }
+
+  /** Remembers another name (in normal form) by which this one can be opened; false where another identity has it. */
+  addName(username: string): boolean {
+    if (this.path === "") return true;
+    try {
+      return addName(this.path, username);
+    } catch {
+      // A disk without links: then the old name alone leads here.
+      return false;
+    }
   }
 
   /** Queues a post; `text` is what a sealed one says. A second one with the same number is ignored. */

@@ -195,7 +195,7 @@ describe("opening", () => {
     const data = scratch();
     const alice = await Guest.open("Alice", undefined, { data });
     const second = Chat.open({ name: "ALICE", host: "127.0.0.1", data });
-    await expect(second).rejects.toThrow(/^alice is running here already/);
+    await expect(second).rejects.toThrow(/^ALICE is in use/);
     alice.chat.say("undisturbed");
     await alice.hears("undisturbed");
   });

@@ -340,11 +340,11 @@ describe("the program", () => {
 
   test("exits with 1 where this identity or the port is in use", async () => {
     const { port } = await startNode("Alice");
-    const lock = join(home, ".local/share/p2pchat/alice.lock");
+    const sentence = "is in use: another p2pchat runs with this identity on this machine";
     expect(await runProgram(["ALICE"])).toEqual({
       status: 1,
       stdout: "",
-      stderr: `p2pchat: alice is running here already (another p2pchat holds ${lock})\n`,
+      stderr: `p2pchat: ALICE ${sentence}; leave there, or take another name\n`,
     });
     const { status, stderr } = await runProgram(["Bob", "--host", "127.0.0.1", "--port", port]);
     expect([status, stderr]).toEqual([1, `p2pchat: port ${port} is taken by another program\n`]);

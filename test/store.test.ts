@@ -329,7 +329,7 @@ describe("nobody else", () => {
 });
 
 describe("a second start of one identity", () => {
-  const held = () => `alice is running here already (another p2pchat holds ${join(directory, "alice.lock")})`;
+  const held = () => "alice is in use: another p2pchat runs with this identity on this machine";
 
   test("is refused in the same process and in another one, until the first is closed", async () => {
     const store = open();

@@ -16,6 +16,7 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   { from: /^key$/, may: ["codec/"], packages: /^node:/ },
   { from: /^history$/, may: ["store/", "room/names"], packages: /^(node|bun):/ },
   { from: /^trust$/, may: ["codec/", "room/names", "type:store"], packages: /^$/ },
+  { from: /^company$/, may: ["type:ui/view"], packages: /^$/ },
   { from: /^keeper$/, may: ["type:store"], packages: /^$/ },
   { from: /^entrance$/, may: ["type:codec/", "type:net/", "room/names", "store", "store/"], packages: /^$/ },
   {
@@ -47,6 +48,7 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
       "net/",
       "identity",
       "seal",
+      "company",
       "entrance",
       "keeper",
       "records",

@@ -7,12 +7,16 @@ import {
   chmodSync,
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   openSync,
   readdirSync,
+  readlinkSync,
   readSync,
   statSync,
+  symlinkSync,
 } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { KEY_BYTES } from "../codec/post.ts";
 import { newSecrets, type Secrets } from "../identity.ts";
 
@@ -109,7 +113,28 @@ interface IdentityRow {
 
 // Opening.
 
-export function fileNameOf(username: string): string {
+/** The files of a username, but for their endings; those of the name it was started under, where it is a later one. */
+export function baseOf(directory: string, username: string): string {
+  const own = join(directory, fileNameOf(username));
+  try {
+    const target = readlinkSync(`${own}.sqlite`);
+    // A link to elsewhere is the user's.
+    return target === basename(target) ? join(directory, basename(target, ".sqlite")) : own;
+  } catch {
+    return own;
+  }
+}
+
+/** Lets the database at `path` be found by another name, too. False where that is another identity's. */
+export function addName(path: string, username: string): boolean {
+  const directory = dirname(path);
+  const other = `${baseOf(directory, username)}.sqlite`;
+  if (other === path || existsSync(other)) return other === path;
+  symlinkSync(basename(path), join(directory, `${fileNameOf(username)}.sqlite`));
+  return true;
+}
+
+function fileNameOf(username: string): string {
   const safe = !/[/\\:\0]/.test(username) && Buffer.byteLength(username) <= FILE_NAME_MAX_BYTES;
   return safe ? username : new Bun.CryptoHasher("sha256").update(username).digest("hex");
 }
@@ -140,7 +165,7 @@ export function lockFile(path: string, username: string): Database {
   } catch (error) {
     lock.close();
     if (!codeOf(error).startsWith("SQLITE_BUSY")) throw error;
-    throw new StoreError("locked", `${username} is running here already (another p2pchat holds ${path})`);
+    throw new StoreError("locked", `${username} is in use: another p2pchat runs with this identity on this machine`);
   }
 }
 

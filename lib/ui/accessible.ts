@@ -10,7 +10,7 @@ import { sentence } from "./format.ts";
 import { type FrontEnd, type LineFront, quit, runLines } from "./lines.ts";
 import { isolate, knowsUtf8, spellAscii } from "./spell.ts";
 import { memberLines } from "./tables.ts";
-import { Talk } from "./talk.ts";
+import { solitude, Talk } from "./talk.ts";
 import type { Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
@@ -21,7 +21,8 @@ export async function runAccessible(chat: ChatControl, times: Times, doctor?: ()
   const front: LineFront = {
     event(event) {
       talk.hear([event]);
-      return spell(spoken(event, times));
+      const told = event.event === "leave" ? [event, ...solitude([event], chat.members().length)] : [event];
+      return spell(told.map(each => spoken(each, times)).join(""));
     },
     line(text) {
       const answer = answerTo(talk, text);

@@ -62,3 +62,10 @@ export class Talk {
     this.chat.direct(member, text);
   }
 }
+
+/** What a person is told who is alone after these events; of a loss the node itself tells. */
+export function solitude(events: readonly ChatEvent[], present: number): ChatEvent[] {
+  const last = events.findLast(({ event }) => event === "join" || event === "leave");
+  if (present > 1 || last?.event !== "leave" || last.reason === "lost") return [];
+  return [{ event: "notice", level: "info", message: "nobody else is here: what you say is kept until someone is" }];
+}

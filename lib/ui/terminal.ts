@@ -17,7 +17,7 @@ import { Look } from "./look.ts";
 import { Prompt } from "./prompt.ts";
 import { focusModeOn, pasteModeOn, Screen, TerminalOutput } from "./screen.ts";
 import { knowsUtf8, spellAscii } from "./spell.ts";
-import { Talk } from "./talk.ts";
+import { solitude, Talk } from "./talk.ts";
 import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
@@ -87,7 +87,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const unsubscribe = chat.subscribe(events => {
     talk.hear(events);
     if (events.some(({ event }) => rosterEvents.has(event))) present = chat.members().length;
-    if (feed.show(events, bellRule(chat)) && !isLookedAt) output.write(bell);
+    if (feed.show([...events, ...solitude(events, present)], bellRule(chat)) && !isLookedAt) output.write(bell);
   });
   const give = takeTerminal(screen, output);
   try {

@@ -29,7 +29,7 @@ describe.each(ways)("by %s", (_name, go) => {
     await alice.until("→ Bob joined");
     await bob.until("• Alice is here");
     go(bob);
-    await alice.until(/→ Bob joined\n← Bob left\nAlice ⋅ 1 ›/, "← Bob left", AT_ONCE_MS);
+    await alice.until(/→ Bob joined\n← Bob left\n• nobody else is here.*\nAlice ⋅ 1 ›/, "← Bob left", AT_ONCE_MS);
     expect(await bob.exited).toBe(0);
   });
 });

@@ -1,6 +1,6 @@
 /** Names, identities, and what is kept on the disk. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { chmodSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { portOn, talkOn, World } from "./program.ts";
 
@@ -98,16 +98,73 @@ describe("an identity", () => {
     expect(await second.event({ event: "listening" })).toMatchObject({ name: "ALICE", member });
   });
 
+  test("is the same key again under the name it took, and under the one it had", async () => {
+    await using world = await World.open();
+    const first = world.pipe(["Alice", "--json"]);
+    const { member } = await first.event({ event: "listening" });
+    first.command({ command: "rename", name: "Alicia" });
+    first.command({ command: "rename", name: "Ali" });
+    await first.event({ event: "rename", to: "Ali" });
+    const busy = world.pipe(["Ali"]);
+    expect([await busy.exited, busy.complaints]).toEqual([1, expect.stringContaining("Ali is in use")]);
+    first.command({ command: "quit" });
+    expect(await first.exited).toBe(0);
+    for (const name of ["Ali", "ALICIA", "Alice"]) {
+      const again = world.pipe([name, "--json"]);
+      expect(await again.event({ event: "listening" })).toMatchObject({ name, member });
+      again.command({ command: "quit" });
+      expect(await again.exited).toBe(0);
+    }
+    const history = world.shell(`"$P2PCHAT" history Alicia`);
+    expect([await history.exited, history.complaints]).toEqual([0, ""]);
+  });
+
+  test("is not taken over by a /nick: another one of this machine keeps its name, and that is said", async () => {
+    await using world = await World.open();
+    const keys: unknown[] = [];
+    for (const name of ["Bob", "Alice"]) {
+      const made = world.pipe([name, "--json"]);
+      keys.push((await made.event({ event: "listening" }))["member"]);
+      made.command({ command: "quit" });
+      await made.exited;
+    }
+    const alice = world.terminal(["Alice"], { cols: 120 });
+    await portOn(alice);
+    alice.type("/nick Bob\r");
+    await alice.until("• Bob is another identity on this machine: to be this one again, start as Alice");
+    alice.type(":q\r");
+    await alice.exited;
+    for (const name of ["Bob", "Alice"]) {
+      const again = world.pipe([name, "--json"]);
+      const { member } = await again.event({ event: "listening" });
+      expect(member).toBe(keys.shift());
+    }
+  });
+
+  test("that was deleted takes the names it had with it", async () => {
+    await using world = await World.open();
+    const first = world.pipe(["Alice", "--json"]);
+    const { member } = await first.event({ event: "listening" });
+    first.command({ command: "rename", name: "Alicia" });
+    await first.event({ event: "rename" });
+    first.command({ command: "quit" });
+    await first.exited;
+    for (const file of ["alice.sqlite", "alice.lock"]) rmSync(join(world.disk(), "p2pchat", file));
+    const fresh = world.pipe(["Alicia", "--json"]);
+    const event = await fresh.event({ event: "listening" });
+    expect(event["member"]).not.toBe(member);
+    expect(fresh.complaints).toBe("");
+  });
+
   test("runs once: a second start says so and ends, and the first does not notice", async () => {
     await using world = await World.open();
     const alice = world.terminal(["Alice"]);
     const port = await portOn(alice);
-    const lock = join(world.disk(), "p2pchat", "alice.lock");
-    const sentence = `p2pchat: alice is running here already (another p2pchat holds ${lock})\n`;
+    const rest = "in use: another p2pchat runs with this identity on this machine; leave there, or take another name";
     for (const words of [["Alice"], ["alice", "127.0.0.1", port], ["Alice", "--json"]]) {
       const second = world.pipe(words);
       expect(await second.exited).toBe(1);
-      expect([second.lines, second.complaints]).toEqual([[], sentence]);
+      expect([second.lines, second.complaints]).toEqual([[], `p2pchat: ${words[0]} is ${rest}\n`]);
     }
     alice.type("all is well\r");
     await alice.until("Alice: all is well");

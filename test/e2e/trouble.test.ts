@@ -146,8 +146,8 @@ test("who loses all links says so, keeps what is said, and delivers it when the 
   await alice.until("→ Bob joined");
   alice.kill("SIGKILL");
   await alice.exited;
-  await bob.until("■ no link to anyone: what you say is kept and sent once someone is back");
-  await bob.until("← Alice was lost", "the loss of Alice", 15_000);
+  const alone = /← Alice was lost\n■ no link to anyone: what you say is kept and sent once someone is back/;
+  await bob.until(alone, "the loss of Alice, then that nobody is left", 15_000);
   bob.type("are you there?\r");
   await bob.until("Bob: are you there?");
   bob.type("I keep this for you\r");
@@ -158,6 +158,19 @@ test("who loses all links says so, keeps what is said, and delivers it when the 
   await bob.until(/• linked to the room again\n→ Alice joined/);
   again.type("now I am\r");
   await bob.until("Alice: now I am");
+});
+
+test("who is the last one left is told so, once, and that what is said is kept", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  const port = await portOn(alice);
+  const [bob, carol] = [world.terminal(["Bob", "127.0.0.1", port]), world.terminal(["Carol", "127.0.0.1", port])];
+  await alice.until(/→ (Bob|Carol) joined[\s\S]*→ (Bob|Carol) joined/);
+  bob.type(":q\r");
+  await alice.until("← Bob left");
+  carol.type(":q\r");
+  await alice.until(/← (Bob, )?Carol left\n• nobody else is here: what you say is kept until someone is/);
+  expect(alice.screen().filter(row => row.includes("nobody else"))).toHaveLength(1);
 });
 
 test("a text over 64 KiB is refused with its size, the line stays, and is sent once it is short enough", async () => {
