@@ -9,8 +9,9 @@ import { fstatSync, statSync } from "node:fs";
 import { version } from "../package.json";
 import { Chat, type ChatOptions } from "./chat.ts";
 import type { Address } from "./codec/post.ts";
+import type { Offer } from "./discovery.ts";
 import { ChatError, unreachable } from "./errors.ts";
-import type { FoundRoom } from "./net/beacon.ts";
+import type { LastRoom } from "./history.ts";
 import {
   type Command,
   dataDirectory,
@@ -103,6 +104,8 @@ interface Start {
   readonly code?: string;
   /** Rooms that were offered and not taken. */
   readonly seen?: readonly string[];
+  /** The room that one was in last, where it was not offered. */
+  readonly last?: LastRoom | undefined;
 }
 
 async function chat(options: Options): Promise<number> {
@@ -186,14 +189,16 @@ async function openFirst({ settings, entrances, ...rest }: Start, asks: boolean)
 /** Offers the rooms near by, if there are any. Undefined when the user wants none of it. */
 async function openNear(options: Options, start: Start): Promise<Opened | undefined> {
   const { discovery, host } = options;
-  if (discovery.scope === "off") return openFirst(start, true);
-  const [{ findRooms, settingOf }, { roomKeyOf, roomTag }] = await Promise.all([
+  const { data, name, roomKey } = start.settings;
+  const last = data === undefined ? undefined : (await import("./history.ts")).readLastRoom(data, name);
+  if (discovery.scope === "off") return openFirst({ ...start, last }, true);
+  const [{ findOffers, settingOf }, { roomKeyOf, roomTag }] = await Promise.all([
     import("./discovery.ts"),
     import("./key.ts"),
   ]);
-  const { roomKey } = start.settings;
-  let rooms = await findRooms(settingOf(discovery, host), roomKey && roomTag(roomKey));
+  let rooms = await findOffers(settingOf(discovery, host), roomKey && roomTag(roomKey), last);
   const seen = rooms.map(({ mark }) => mark);
+  const isOffered = rooms.some(room => room.last);
   while (rooms.length > 0) {
     const room = await chooseRoom(rooms);
     if (room === undefined) return undefined;
@@ -213,7 +218,7 @@ async function openNear(options: Options, start: Start): Promise<Opened | undefi
       rooms = rooms.filter(other => other !== room);
     }
   }
-  return openFirst({ ...start, seen }, true);
+  return openFirst({ ...start, seen, last: isOffered ? undefined : last }, true);
 }
 
 /** Leaves when the user has, when stdin has ended, or when nobody reads stdout any more. */
@@ -222,6 +227,8 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   const doctor = () => void diagnose(start, options);
   const settings = { stay: options.stay, doctor, ...(options.time !== undefined && { time: options.time }) };
   tellWords(start, mode);
+  if (start.last !== undefined)
+    opened.notify((await import("./discovery.ts")).wayBack(start.last, start.settings.name));
   try {
     if (mode === "terminal" || options.discovery.explicit) void show(start, options);
     if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, settings);
@@ -309,14 +316,15 @@ function nameProblem(name: string): string | undefined {
 }
 
 /** Undefined when the user would rather not choose. */
-async function chooseRoom(rooms: readonly FoundRoom[]): Promise<FoundRoom | "new" | undefined> {
+async function chooseRoom(rooms: readonly Offer[]): Promise<Offer | "new" | undefined> {
   const [{ isCancel, select }, { labelOf }] = await Promise.all([import("@clack/prompts"), import("./discovery.ts")]);
-  const choices: { value: FoundRoom | "new"; label: string }[] = rooms.map(room => ({
+  const choices: { value: Offer | "new"; label: string }[] = rooms.map(room => ({
     value: room,
-    label: `Join ${labelOf(room)}`,
+    label: `${room.last ? "Go back to" : "Join"} ${labelOf(room)}`,
   }));
+  const near = rooms.length === 1 ? "There is a room near by" : `There are ${rooms.length} rooms near by`;
   const answer = await select({
-    message: rooms.length === 1 ? "There is a room near by" : `There are ${rooms.length} rooms near by`,
+    message: rooms.every(({ last }) => last) ? "Your last room is still there" : near,
     options: [...choices, { value: "new", label: "Open a new room" }],
     maxItems: CHOICES_SHOWN,
   });

@@ -7,8 +7,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { Address, RoomId } from "./codec/post.ts";
 import { ChatError } from "./errors.ts";
+import type { LastRoom } from "./history.ts";
 import { isLoopback, localAddresses } from "./net/addresses.ts";
 import { BEACON_PORT, Beacon, type BeaconSetting, Ears, type FoundRoom, type Heard, look } from "./net/beacon.ts";
+import { markOf } from "./net/packet.ts";
 import type { Discovery } from "./options.ts";
 import { checkName } from "./room/names.ts";
 
@@ -18,6 +20,8 @@ const FIND_STEP_MS = 500;
 /** For the doctor, who is in no hurry. */
 const DIAGNOSE_MS = 1_000;
 const CONNECT_TIMEOUT_MS = 1_000;
+/** Somebody of the last room is knocked at while one looks round, and not longer. */
+const KNOCK_TIMEOUT_MS = 300;
 const CONNECTIONS_MAX = 8;
 /** A LAN with more rooms than that opened in one evening is somebody's joke. */
 const NOTICES_MAX = 16;
@@ -44,6 +48,29 @@ export function settingOf(discovery: Discovery, host?: string): BeaconSetting {
 export async function findRooms(setting: BeaconSetting, tag?: Uint8Array): Promise<FoundRoom[]> {
   const { rooms } = await look(setting, tag === undefined ? {} : { tag });
   return rooms.flatMap(room => named(room) ?? []);
+}
+
+/** A room that can be joined. */
+export interface Offer extends FoundRoom {
+  /** One was in it before. */
+  readonly last: boolean;
+}
+
+/** The same, and the room that one was in last, where somebody of it still answers. That one comes first. */
+export async function findOffers(setting: BeaconSetting, tag?: Uint8Array, last?: LastRoom): Promise<Offer[]> {
+  const [rooms, addresses] = await Promise.all([findRooms(setting, tag), last === undefined ? [] : answering(last)]);
+  const mark = last && markOf(last.room);
+  const offers = rooms.map(room => ({ ...room, last: room.mark === mark }));
+  if (last === undefined || mark === undefined || addresses.length === 0 || offers.some(offer => offer.last))
+    return offers.sort((a, b) => Number(b.last) - Number(a.last));
+  const { names } = last;
+  return [{ mark, private: false, members: names.length, names, addresses, last: true }, ...offers];
+}
+
+async function answering({ addresses }: LastRoom): Promise<Address[]> {
+  const tried = addresses.slice(0, CONNECTIONS_MAX);
+  const answers = await Promise.all(tried.map(address => connects(address, KNOCK_TIMEOUT_MS)));
+  return tried.filter((_, index) => answers[index]);
 }
 
 /** The private room of this tag. Throws `ChatError` "unreachable" where none answers for a while. */
@@ -124,7 +151,9 @@ export async function diagnose(setting: BeaconSetting, host?: string, chat?: Sho
   const found = heard.rooms.flatMap(room => named(room) ?? []);
   const rooms = found.filter(room => !isOwn(room, chat));
   const answers = await Promise.all(
-    rooms.slice(0, CONNECTIONS_MAX).map(room => Promise.all(room.addresses.slice(0, 2).map(connects))),
+    rooms
+      .slice(0, CONNECTIONS_MAX)
+      .map(room => Promise.all(room.addresses.slice(0, 2).map(address => connects(address)))),
   );
   const unreachable = rooms.filter((_, index) => answers[index]?.every(answer => !answer));
   return [
@@ -229,9 +258,9 @@ function firewallName(): string | undefined {
 }
 
 /** Whether something accepts a connection there. */
-async function connects({ host, port }: Address): Promise<boolean> {
+async function connects({ host, port }: Address, timeoutMs: number = CONNECT_TIMEOUT_MS): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), CONNECT_TIMEOUT_MS);
+  const timer = setTimeout(() => resolve(false), timeoutMs);
   const open = (socket: Bun.Socket) => {
     socket.end();
     resolve(true);
@@ -261,6 +290,11 @@ function isName(name: string): boolean {
 /** Of a private room even members see another mark in each ask, but every node knows its own name and port. */
 function isOwn({ names, addresses }: FoundRoom, chat: ShownChat | undefined): boolean {
   return chat !== undefined && names.includes(chat.name) && addresses.some(({ port }) => port === chat.listensAt);
+}
+
+/** For who has opened a new room instead. */
+export function wayBack({ names, addresses }: LastRoom, name: string): string {
+  return `this is a new room; to the last one, with ${list(names.filter(isName)) || "others"}: ${joinLine({ private: false, addresses }, name)}`;
 }
 
 function isLocal(host: string): boolean {

@@ -1,8 +1,10 @@
 /**
  * The history of a username, read without joining a room; also while a p2pchat runs under that name.
  */
-import type { Statement } from "bun:sqlite";
+import type { Database, Statement } from "bun:sqlite";
 import { existsSync } from "node:fs";
+import { hexOf } from "./codec/bytes.ts";
+import type { Address, RoomId } from "./codec/post.ts";
 import { normalForm, sameName } from "./room/names.ts";
 import { Archive, type KeptText } from "./store/archive.ts";
 import { baseOf, codeOf, openDatabase, reasonOf, StoreError } from "./store/files.ts";
@@ -16,12 +18,20 @@ export interface HistoryFilter {
   readonly member?: string | undefined;
 }
 
+/** The room that one was in last together with somebody. */
+export interface LastRoom {
+  readonly room: RoomId;
+  /** Who was there, the last seen first. */
+  readonly names: readonly string[];
+  /** Where they listened. */
+  readonly addresses: readonly Address[];
+}
+
+const LAST_MEMBERS_MAX = 4;
+
 /** What was kept, the oldest first. Throws `StoreError`, whose message is one sentence. */
 export function readHistory(directory: string, username: string, filter: HistoryFilter = {}): KeptText[] {
-  const path = `${baseOf(directory, normalForm(username))}.sqlite`;
-  if (!existsSync(path)) throw new StoreError("failed", `nothing is kept of ${username}: there is no ${path}`);
-  try {
-    using database = openDatabase(path);
+  return reading(directory, username, database => {
     const statements = new Map<string, Statement>();
     const archive = new Archive(<Row>(sql: string) => {
       const statement = statements.get(sql) ?? database.prepare(sql);
@@ -31,6 +41,36 @@ export function readHistory(directory: string, username: string, filter: History
     const { since, limit = Number.MAX_SAFE_INTEGER, member } = filter;
     const authors = member === undefined ? undefined : archive.authors(name => sameName(name, member));
     return archive.history({ limit, since, authors });
+  });
+}
+
+/** Undefined where there was none, or nothing of it can be read. */
+export function readLastRoom(directory: string, username: string): LastRoom | undefined {
+  try {
+    return reading(directory, username, database => {
+      using query = database.prepare<{ room: Uint8Array; name: string; addresses: string }, [number]>(
+        `SELECT rooms.room, people.name, addresses FROM members JOIN rooms ON id = members.room JOIN people USING (public_key)
+         WHERE id = (SELECT id FROM rooms JOIN members ON members.room = id ORDER BY entered DESC LIMIT 1)
+         ORDER BY members.seen DESC LIMIT ?`,
+      );
+      const rows = query.all(LAST_MEMBERS_MAX);
+      const [first] = rows;
+      if (first === undefined) return undefined;
+      const addresses = rows.flatMap(row => JSON.parse(row.addresses) as Address[]);
+      return { room: hexOf(first.room), names: rows.map(({ name }) => name), addresses };
+    });
+  } catch (error) {
+    if (error instanceof StoreError) return undefined;
+    throw error;
+  }
+}
+
+function reading<T>(directory: string, username: string, read: (database: Database) => T): T {
+  const path = `${baseOf(directory, normalForm(username))}.sqlite`;
+  if (!existsSync(path)) throw new StoreError("failed", `nothing is kept of ${username}: there is no ${path}`);
+  try {
+    using database = openDatabase(path);
+    return read(database);
   } catch (error) {
     if (!(error instanceof StoreError) && codeOf(error) === "") throw error;
     const { fault, reason } = reasonOf(error, path);

@@ -14,7 +14,7 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   { from: /^codec\//, may: ["codec/"], packages: /^$/ },
   { from: /^identity$/, may: ["codec/"], packages: /^node:/ },
   { from: /^key$/, may: ["codec/"], packages: /^node:/ },
-  { from: /^history$/, may: ["store/", "room/names"], packages: /^(node|bun):/ },
+  { from: /^history$/, may: ["codec/", "store/", "room/names"], packages: /^(node|bun):/ },
   { from: /^trust$/, may: ["codec/", "room/names", "type:store"], packages: /^$/ },
   { from: /^company$/, may: ["type:ui/view"], packages: /^$/ },
   { from: /^keeper$/, may: ["type:store"], packages: /^$/ },
@@ -62,7 +62,11 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   // A bad name is refused before anything is opened, and names.ts and key.ts are pure functions.
   { from: /^options$/, may: ["type:codec/post", "room/names", "key"], packages: /^$/ },
   { from: /^completions$/, may: ["options"], packages: /^$/ },
-  { from: /^discovery$/, may: ["type:codec/post", "net/", "type:options", "room/names"], packages: /^node:/ },
+  {
+    from: /^discovery$/,
+    may: ["type:codec/post", "net/", "type:history", "type:options", "room/names"],
+    packages: /^node:/,
+  },
   // Of the store only what it throws, which is told to the user in its own words.
   {
     from: /^(cli|subcommands)$/,

@@ -51,6 +51,54 @@ test("the offer can be declined, and --new does not look", async () => {
   await alice.until(/^Alice ⋅ 1 ›/m);
 });
 
+test("the room one was in last is offered first, also where nobody of it is heard near by", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  for (const bobs of [near, {}]) {
+    const alice = world.terminal(["Alice", "--new"], near);
+    const bob = world.terminal(["Bob", "127.0.0.1", await portOn(alice)], bobs);
+    await alice.until("→ Bob joined");
+    bob.type("do come back\r");
+    await alice.until("Bob: do come back");
+    alice.type(":q\r");
+    await alice.exited;
+    const other = world.terminal(["Carol", "--new"], near);
+    await portOn(other);
+    const again = world.terminal(["Alice"], near);
+    await again.until(/There (is a room|are 2 rooms) near by\n.*Go back to Bob\n.*Join Carol\n.*Open a new room/);
+    again.type("\r");
+    await again.until(/• Bob is here\n[\s\S]*Bob: do come back/);
+    for (const each of [again, bob, other]) {
+      each.type(":q\r");
+      await each.exited;
+    }
+  }
+});
+
+test("who opens a new room is told the way back to the last one, if it is not offered", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  const bob = world.terminal(["Bob", "127.0.0.1", await portOn(alice)]);
+  const port = await portOn(bob);
+  await alice.until("→ Bob joined");
+  expect(alice.screen().join()).not.toContain("new room");
+  alice.type(":q\r");
+  await alice.exited;
+  const again = world.terminal(["Alice"], { cols: 120 });
+  const line = `• this is a new room; to the last one, with Bob: ./p2pchat Alice 127.0.0.1 ${port}`;
+  await again.until(line);
+  again.type(":q\r");
+  await again.exited;
+  const back = world.terminal(["Alice", "127.0.0.1", port]);
+  await back.until("• Bob is here");
+  // Not where one asked for a new one.
+  back.type(":q\r");
+  await back.exited;
+  const fresh = world.terminal(["Alice", "--new"], { cols: 120 });
+  await fresh.until(/^Alice ⋅ 1 ›/m);
+  expect(fresh.screen().join()).not.toContain("this is a new room");
+});
+
 test("a private room is entered by its words alone, and by nobody without them", async () => {
   await using world = await World.open();
   const near = await ownNetwork();
