@@ -124,6 +124,32 @@ describe("a search", () => {
     expect(texts(store.search("dog OR green", 10))).toEqual(["red dog", "green fox"]);
   });
 
+  for (const [query, ...found] of [
+    ["中文", "我会说中文，也会说英文", "中文 and English"],
+    ["文", "我会说中文，也会说英文", "中文 and English"],
+    ["会说 english"],
+    ["中文 english", "中文 and English"],
+    ['"中文 and"', "中文 and English"],
+    ["英文 OR 東京", "我会说中文，也会说英文", "東京タワーへ行きました"],
+    ["タワー", "東京タワーへ行きました"],
+    ["ﾀﾜｰ", "東京タワーへ行きました"],
+    ["行き*", "東京タワーへ行きました"],
+    ["京東"],
+    ["สวัสดี", "สวัสดีครับผม"],
+    ["ครับ", "สวัสดีครับผม"],
+    ["ครบ"],
+    ["국어", "한국어를 배워요"],
+    ["שלום", "שָׁלוֹם עולם"],
+    ["हिन्दी", "हिन्दी में"],
+    ["❤", "I ❤️ tea🍵"],
+    ["tea", "I ❤️ tea🍵"],
+  ])
+    test(`for ${query} finds ${found.join(" and ") || "nothing"}, whether or not its script divides words`, () => {
+      const all = ["我会说中文，也会说英文", "中文 and English", "東京タワーへ行きました", "สวัสดีครับผม"];
+      new Speaker("Bob").says(2_000, ...all, "한국어를 배워요", "שָׁלוֹם עולם", "हिन्दी में", "I ❤️ tea🍵");
+      expect(texts(store.search(query ?? "", 10))).toEqual(found);
+    });
+
   for (const query of ['"', '"open', "(", "fox AND", "OR", "*", "^", "nothing:fox", 'a" b" "']) {
     test(`for ${query} is a clear sentence, and the store goes on`, () => {
       new Speaker("Bob").says(2_000, "fox");
@@ -202,6 +228,26 @@ describe("an older database", () => {
     store = Store.open(directory, "alice");
     expect(texts(store.search("fox", 10))).toEqual(["hello fox"]);
     expect(store.people("bob")).toMatchObject([{ name: "bob", seen: 5, verified: 0, ignored: 0 }]);
+  });
+});
+
+describe("a database with the index of before", () => {
+  test("is brought up to date at once, and found in by and by", () => {
+    const bob = new Speaker("Bob");
+    bob.says(2_000, "我会说中文 and English");
+    store.flush();
+    store.close();
+    using database = new Database(join(directory, "alice.sqlite"));
+    database.run("DROP TABLE texts");
+    database.run("CREATE VIRTUAL TABLE texts USING fts5(text, content = '', contentless_delete = 1)");
+    const [{ id } = { id: 0 }] = database.query<{ id: number }, []>("SELECT max(id) AS id FROM posts").all();
+    database.run("INSERT INTO texts (rowid, text) VALUES (?, '我会说中文 and English')", [id * 8_192]);
+    database.run("INSERT OR REPLACE INTO settings (name, value) VALUES ('indexed', ?)", [String((id + 1) * 8_192)]);
+    database.run("PRAGMA user_version = 2");
+    database.close();
+    store = Store.open(directory, "alice");
+    expect(texts(store.search("中文", 10))).toEqual(["我会说中文 and English"]);
+    expect(texts(store.search("english", 10))).toEqual(["我会说中文 and English"]);
   });
 });
 

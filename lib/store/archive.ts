@@ -17,6 +17,7 @@ import {
   textIdOf,
 } from "../codec/post.ts";
 import { limits } from "../limits.ts";
+import { expressionOf, indexed } from "./words.ts";
 
 /** One text from the store. */
 export interface KeptText {
@@ -60,8 +61,6 @@ const ROW = "SELECT id, room, bytes FROM posts";
 const INTRODUCTIONS = `${ROW} INDEXED BY introductions WHERE kind = 2`;
 const TEXTS_MAX = limits.textsPerPostMax;
 const PRUNED_AT_ONCE = 200;
-/** A query for those who know FTS5; anything else is just words. */
-const EXPRESSION = /["()*^+:]|(^|\s)(AND|OR|NOT|NEAR)(\s|$)/;
 
 /** `statement` prepares, or finds again, a statement of the open database. */
 export class Archive {
@@ -80,7 +79,7 @@ export class Archive {
 
   /** The newest texts with all of these words, or that fit an FTS5 query; oldest first. Throws `QueryError`. */
   search(query: string, limit: number): KeptText[] {
-    const words = EXPRESSION.test(query) ? query : query.trim().split(/\s+/).map(quoted).join(" ");
+    const words = expressionOf(query);
     const find = this.statement<{ rowid: number }>(
       "SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY rowid DESC LIMIT ?",
     );
@@ -123,7 +122,7 @@ export class Archive {
       const first = row.id * TEXTS_MAX;
       const texts = this.bare(row);
       for (let next = Math.max(done, first); next < first + texts.length && !hasMore; next++) {
-        insert.run(next, texts[next - first] ?? "");
+        insert.run(next, indexed(texts[next - first] ?? ""));
         done = next + 1;
         hasMore = performance.now() >= stopAt;
       }
@@ -223,10 +222,6 @@ function hits<Hit>(find: () => Hit[], query: string): Hit[] {
     const why = quotes % 2 === 1 ? "a quote is not closed" : error.message.replace(/^fts5: /, "");
     throw new QueryError(`that cannot be searched for: ${why}; plain words always can`);
   }
-}
-
-function quoted(word: string): string {
-  return `"${word}"`;
 }
 
 function decoded(row: Row): Post | undefined {
