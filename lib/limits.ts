@@ -116,7 +116,9 @@ export const limits = {
   haveRounds: 4,
   /** One random neighbour is compared with in full so often. */
   compareIntervalMs: 20_000,
-  /** A peer gets so many answers to `compare` in a row … */
+  /** With so few sessions their list is not longer than what would be said to shorten it. */
+  wholeListSessions: 32,
+  /** A peer gets so many answers to `compare` and `list` in a row … */
   comparesBurst: 8,
   /** … and one more each time this has passed. */
   compareAgainMs: 2_000,

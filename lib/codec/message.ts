@@ -105,6 +105,10 @@ export type Message =
   | { readonly type: "post"; readonly post: Post }
   /** The hash of all that a node holds; an equal one needs no list. */
   | { readonly type: "compare"; readonly digest: Uint8Array }
+  /** The same over each bucket of sessions: what differs need not be looked for among all. */
+  | { readonly type: "buckets"; readonly digests: Uint8Array }
+  /** Asks for what the other holds in some buckets: one bit each. */
+  | { readonly type: "list"; readonly buckets: Uint8Array }
   | { readonly type: "have"; readonly scope: HaveScope; readonly entries: readonly HaveEntry[] }
   | { readonly type: "want"; readonly entries: readonly WantEntry[] }
   | { readonly type: "prune"; readonly streams: readonly StreamKey[] }
@@ -132,9 +136,14 @@ const types = {
   pong: 9,
   bye: 10,
   compare: 11,
+  buckets: 12,
+  list: 13,
 } as const satisfies Record<Message["type"], number>;
 
-const DIGEST_BYTES = 8;
+/** Bytes of the digest of the whole, and of that of a bucket. */
+export const DIGEST_BYTES = 8;
+export const BUCKETS = 64;
+export const BUCKET_DIGEST_BYTES = 4;
 const refusalByCode = new Map(Object.entries(Refusal).map(([reason, code]) => [code, reason as RefusalReason]));
 
 /** A whole frame: length, type, payload. */
@@ -153,6 +162,12 @@ export function encode(message: Message): Uint8Array {
       break;
     case "compare":
       writer.raw(message.digest);
+      break;
+    case "buckets":
+      writer.raw(message.digests);
+      break;
+    case "list":
+      writer.raw(message.buckets);
       break;
     case "have":
       writer.u8(HAVE_SCOPES.indexOf(message.scope)).u16(message.entries.length);
@@ -207,6 +222,10 @@ function decodeBody(type: number, reader: Reader): Message {
       return { type: "post", post: decodePost(reader.rest()) };
     case types.compare:
       return { type: "compare", digest: reader.take(DIGEST_BYTES) };
+    case types.buckets:
+      return { type: "buckets", digests: reader.take(BUCKETS * BUCKET_DIGEST_BYTES) };
+    case types.list:
+      return { type: "list", buckets: reader.take(BUCKETS / 8) };
     case types.have: {
       const scope = HAVE_SCOPES[reader.u8()];
       if (scope === undefined) throw new PeerError("malformed", "an unknown kind of have");

@@ -44,6 +44,8 @@ export interface Context {
   readonly self: Stream;
   /** Whether the room is small enough for everybody to be linked to everybody. */
   readonly isFullMesh: boolean;
+  /** Whether the first comparison with the room is still to end. */
+  readonly isJoining: boolean;
   emit(effect: Effect): void;
   tell(news: News): void;
   /** Signs and spreads a post of our own. */

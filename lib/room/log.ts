@@ -6,10 +6,12 @@
  * a factor of two, so that nobody can talk others out of the log; what remains of an ended stream then is its head, as the
  * memory that it was here.
  */
-import type { HaveEntry } from "../codec/message.ts";
-import { decodeIntroduction, type MemberId, type Post } from "../codec/post.ts";
+import type { HaveEntry, StreamKey } from "../codec/message.ts";
+import type { MemberId, Post } from "../codec/post.ts";
 import { assert } from "../errors.ts";
 import { limits } from "../limits.ts";
+import { Digest } from "./digest.ts";
+import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
 import { Tree } from "./trees.ts";
 
@@ -19,9 +21,8 @@ export class Stream {
   /** The highest post of an unbroken run; all up to it were delivered. */
   head = 0;
   /** Heads at which somebody missed this member: it is lost while its head is one of them, back with any further post. */
-  private readonly losses = new Set<number>();
-  /** The member has left this session, or runs a newer one. */
-  ended = false;
+  private losses: Set<number> | undefined;
+  private isEnded = false;
   readonly tree = new Tree();
   readonly publicKey: Uint8Array;
   /** Two different posts with one number were seen. */
@@ -34,16 +35,22 @@ export class Stream {
   asked: { readonly peer: Peer; readonly head: number } | undefined;
   private posts: Post[] = [];
   private start = 0;
-  private readonly ahead = new Map<number, { readonly post: Post; readonly from: Peer }>();
+  private ahead: Map<number, { readonly post: Post; readonly from: Peer }> | undefined;
   aheadBytes = 0;
+  /** Its part of the digest. */
+  digestTerm = 0n;
 
   constructor(
     /** Post 0, the author's `add`. */
     readonly first: Post,
     /** A small number that no other stream of this log has. */
     readonly slot: number,
+    private readonly digest: Digest,
   ) {
-    this.publicKey = decodeIntroduction(first.body).publicKey;
+    const introduction = introductionOf(first);
+    assert(introduction !== undefined, "a session begins with an add");
+    this.publicKey = introduction.publicKey;
+    digest.note(this);
   }
 
   get author(): MemberId {
@@ -54,14 +61,26 @@ export class Stream {
     return this.first.session;
   }
 
+  /** The member has left this session, or runs a newer one. */
+  get ended(): boolean {
+    return this.isEnded;
+  }
+
+  end(): void {
+    this.isEnded = true;
+    this.digest.note(this);
+  }
+
   get live(): boolean {
-    return !this.ended && !this.losses.has(this.head);
+    return !this.isEnded && this.losses?.has(this.head) !== true;
   }
 
   /** Somebody missed this member when its session stood at `head`, which may lie ahead of what we have. */
   missAt(head: number): void {
+    this.losses ??= new Set();
     for (const past of this.losses) if (past < this.head) this.losses.delete(past);
     if (head >= this.head && this.losses.size < limits.lossesPerSessionMax) this.losses.add(head);
+    this.digest.note(this);
   }
 
   /** Whether others are told that we hold it. */
@@ -90,6 +109,7 @@ export class Stream {
     this.posts.push(post);
     this.head = post.seq;
     this.isGapFinal = false;
+    this.digest.note(this);
   }
 
   /** Drops the lowest post and returns it. */
@@ -98,6 +118,7 @@ export class Stream {
     if (post === undefined) return undefined;
     this.start += 1;
     this.floor += 1;
+    this.digest.note(this);
     if (this.start > 1024 && this.start * 2 > this.posts.length) {
       this.posts = this.posts.slice(this.start);
       this.start = 0;
@@ -107,6 +128,7 @@ export class Stream {
 
   /** Keeps a post that came before the ones it follows. Past the cap it is dropped: it can be asked for again. */
   stash(post: Post, from: Peer): void {
+    this.ahead ??= new Map();
     const full = this.ahead.size >= limits.aheadMaxPosts || this.aheadBytes + post.bytes.length > limits.aheadMaxBytes;
     if (full || this.ahead.has(post.seq)) return;
     this.ahead.set(post.seq, { post, from });
@@ -115,19 +137,15 @@ export class Stream {
 
   /** Takes the stashed post that follows `head`, and forgets any that `head` has passed. */
   unstash(): { readonly post: Post; readonly from: Peer } | undefined {
-    if (this.ahead.size === 0) return undefined;
+    if (this.ahead === undefined) return undefined;
     const next = this.ahead.get(this.head + 1);
     for (const [seq, { post }] of this.ahead) {
       if (seq > this.head + 1) continue;
       this.ahead.delete(seq);
       this.aheadBytes -= post.bytes.length;
     }
+    if (this.ahead.size === 0) this.ahead = undefined;
     return next;
-  }
-
-  /** The lowest stashed post: what lies between it and `head` is missing. */
-  get lowestAhead(): number | undefined {
-    return this.ahead.size === 0 ? undefined : Math.min(...this.ahead.keys());
   }
 }
 
@@ -137,7 +155,7 @@ const POST_WEIGHT = Math.ceil(limits.logMaxBytes / limits.logMaxPosts);
 /** One author in the log. */
 interface Shelf {
   /** In the order in which they were opened. */
-  readonly sessions: Map<number, Stream>;
+  readonly sessions: Stream[];
   /** Of all that is retained, bytes and `POST_WEIGHT` each. */
   weight: number;
 }
@@ -152,6 +170,7 @@ export class Log {
   /** Of all posts kept ahead of a hole, over all streams. */
   aheadBytes = 0;
   private readonly freeSlots: number[] = [];
+  readonly digest = new Digest();
 
   /** `onForget` hears of a stream whose slot will be given away. */
   constructor(private readonly onForget: (stream: Stream) => void) {}
@@ -165,27 +184,28 @@ export class Log {
   }
 
   get(author: MemberId, session: number): Stream | undefined {
-    return this.shelves.get(author)?.sessions.get(session);
+    return this.shelves.get(author)?.sessions.find(stream => stream.session === session);
   }
 
-  sessionsOf(author: MemberId): Iterable<Stream> {
-    return this.shelves.get(author)?.sessions.values() ?? [];
+  sessionsOf(author: MemberId): readonly Stream[] {
+    return this.shelves.get(author)?.sessions ?? [];
   }
 
   *all(): Generator<Stream> {
-    for (const { sessions } of this.shelves.values()) yield* sessions.values();
+    for (const { sessions } of this.shelves.values()) yield* sessions;
   }
 
   /** Opens a stream with its post 0. Undefined where there is no room for one more. */
   open(first: Post): Stream | undefined {
-    const own = () => this.shelves.get(first.author)?.sessions;
-    if ((own()?.size ?? 0) >= limits.sessionsPerMemberMax) this.forgetOne(own()?.values() ?? []);
-    if (this.count >= limits.sessionsMax) this.forgetOne(this.all());
-    if (this.count >= limits.sessionsMax || (own()?.size ?? 0) >= limits.sessionsPerMemberMax) return undefined;
-    const sessions = own() ?? new Map<number, Stream>();
-    if (sessions.size === 0) this.shelves.set(first.author, { sessions, weight: 0 });
-    const stream = new Stream(first, this.freeSlots.pop() ?? this.count);
-    sessions.set(first.session, stream);
+    const { sessionsMax, sessionsPerMemberMax } = limits;
+    const { author } = first;
+    if (this.sessionsOf(author).length >= sessionsPerMemberMax) this.forgetOne(this.sessionsOf(author));
+    if (this.count >= sessionsMax) this.forgetOne(this.all());
+    if (this.count >= sessionsMax || this.sessionsOf(author).length >= sessionsPerMemberMax) return undefined;
+    const stream = new Stream(first, this.freeSlots.pop() ?? this.count, this.digest);
+    const shelf = this.shelves.get(author);
+    if (shelf === undefined) this.shelves.set(author, { sessions: [stream], weight: 0 });
+    else shelf.sessions.push(stream);
     this.count += 1;
     return stream;
   }
@@ -219,15 +239,6 @@ export class Log {
     for (const stream of this.all()) if (stream.isOffered) yield entryOf(stream);
   }
 
-  /** A hash of all heads, in no order: equal where two nodes hold the same. 8 bytes. */
-  digest(): Uint8Array {
-    let sum = 0n;
-    for (const { author, session, head } of this.offered()) sum ^= Bun.hash.wyhash(`${author} ${session} ${head}`);
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64BE(sum);
-    return bytes;
-  }
-
   /** All retained posts of the given streams in the one order everybody agrees on. */
   inOrder(): Post[] {
     const posts: Post[] = [];
@@ -242,7 +253,7 @@ export class Log {
   /** Drops the oldest post of whoever holds most. */
   private evict(): void {
     const [heaviest] = this.byWeight.findLast(shelves => shelves.size > 0) ?? [];
-    for (const stream of heaviest?.sessions.values() ?? []) if (stream.retained > 0) return this.drop(stream);
+    for (const stream of heaviest?.sessions ?? []) if (stream.retained > 0) return this.drop(stream);
   }
 
   private drop(stream: Stream): void {
@@ -269,9 +280,10 @@ export class Log {
   private forgetOne(candidates: Iterable<Stream>): void {
     for (const stream of candidates) {
       if (stream.live || stream.retained > 0) continue;
-      const sessions = this.shelves.get(stream.author)?.sessions;
-      sessions?.delete(stream.session);
-      if (sessions?.size === 0) this.shelves.delete(stream.author);
+      const { author } = stream;
+      const { sessions } = this.shelves.get(author) ?? { sessions: [] };
+      sessions.splice(sessions.indexOf(stream), 1);
+      if (sessions.length === 0) this.shelves.delete(author);
       this.count -= 1;
       this.aheadBytes -= stream.aheadBytes;
       this.freeSlots.push(stream.slot);
@@ -283,6 +295,10 @@ export class Log {
 
 function bitsOf(weight: number): number {
   return 32 - Math.clz32(weight);
+}
+
+export function keyOf(stream: StreamKey): string {
+  return `${stream.author} ${stream.session}`;
 }
 
 export function entryOf(stream: Stream): HaveEntry {

@@ -108,7 +108,7 @@ export class Members {
       case PostKind.add:
         return this.onAdd(stream, post);
       case PostKind.remove:
-        stream.ended = true;
+        stream.end();
         break;
       case PostKind.lost:
         for (const loss of lossesOf(post)) this.onLoss(loss);
@@ -127,7 +127,7 @@ export class Members {
     if (introduction === undefined) return;
     const known = this.members.get(stream.author);
     if (known !== undefined && known.stream.session > stream.session) {
-      stream.ended = true;
+      stream.end();
       return;
     }
     if (known === undefined || known.stream !== stream) this.begin(stream, introduction, post, known);
@@ -141,7 +141,7 @@ export class Members {
     for (const head of this.unknownLosses.get(key) ?? []) stream.missAt(head);
     this.unknownLosses.delete(key);
     if (known !== undefined) {
-      known.stream.ended = true;
+      known.stream.end();
       this.refresh(known.id, "lost");
       known.stream = stream;
       known.introduction = introduction;
@@ -166,12 +166,12 @@ export class Members {
 
   /** The same session introduces itself again: another name, other addresses, or only a sign of life. */
   private renew(member: Member, introduction: Introduction, post: Post): void {
-    const from = this.displayName(member.id);
-    const isRenamed = introduction.name !== member.introduction.name;
+    const { name } = member.introduction;
     member.introduction = introduction;
-    if (!isRenamed) return;
+    if (introduction.name === name) return;
     member.namedAt = post.clock;
     if (!member.present) return;
+    const from = this.displayName(member.id);
     this.claim(member);
     this.context.tell({ type: "renamed", member: member.id, from, to: this.displayName(member.id) });
   }
@@ -288,12 +288,19 @@ export class Members {
   }
 }
 
+/** Several parts ask what an `add` says; it is read once. */
+const introductions = new WeakMap<Post, Introduction>();
+
 /** What an `add` says; undefined where it is not one. Whoever bears a name that nobody may bear is shown by its id. */
 export function introductionOf(post: Post): Introduction | undefined {
   if (post.kind !== PostKind.add) return undefined;
+  const known = introductions.get(post);
+  if (known !== undefined) return known;
   try {
-    const introduction = decodeIntroduction(post.body);
-    return isName(introduction.name) ? introduction : { ...introduction, name: post.author };
+    const read = decodeIntroduction(post.body);
+    const introduction = isName(read.name) ? read : { ...read, name: post.author };
+    introductions.set(post, introduction);
+    return introduction;
   } catch (error) {
     if (error instanceof PeerError) return undefined;
     throw error;

@@ -57,6 +57,9 @@ export class RoomNode {
       get isFullMesh() {
         return node.members.presentCount - 1 <= limits.fullMeshLinksMax;
       },
+      get isJoining() {
+        return node.sync.isHolding;
+      },
       emit: effect => this.effects.push(effect),
       tell: news => this.tell(news),
       publish: (kind, body) => this.publish(kind, body),
@@ -266,9 +269,9 @@ export class RoomNode {
     this.close(link, "duplicate");
   }
 
-  private turnAwayOutdated(): void {
+  private turnAwayOutdated(member: MemberId): void {
     for (const peer of [...this.context.peers.values()]) {
-      if (!this.isOutdated(peer.info)) continue;
+      if (peer.info.member !== member || !this.isOutdated(peer.info)) continue;
       this.turnAway(peer.link, peer.info.member);
       this.forget(peer);
     }
@@ -348,6 +351,10 @@ export class RoomNode {
         return this.spread.onPrune(peer, message.streams);
       case "compare":
         return this.spread.onCompare(peer, message.digest);
+      case "buckets":
+        return this.spread.onBuckets(peer, message.digests);
+      case "list":
+        return this.spread.onList(peer, message.buckets);
       case "ping":
         return this.context.emit({
           type: "send",
@@ -461,7 +468,7 @@ export class RoomNode {
       if (peer?.leaving === true && peer.info.session === stream.session) this.answerBye(peer);
     }
     if (post.seq > 0) return;
-    this.turnAwayOutdated();
+    this.turnAwayOutdated(stream.author);
     const { identity, session } = this.context.config;
     if (stream.author === identity.member && stream.session > session)
       this.context.emit({ type: "tell", news: { type: "replaced" } });

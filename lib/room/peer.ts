@@ -3,6 +3,7 @@
  */
 import { encode, type LinkId, type PeerInfo, type StreamKey, type WantEntry } from "../codec/message.ts";
 import { limits } from "../limits.ts";
+import type { BucketSet } from "./digest.ts";
 import type { Stream } from "./log.ts";
 
 /** Posts of one stream that a peer is to get as its link takes them, `end` included. */
@@ -36,8 +37,8 @@ export class Peer {
   dismissed = false;
   /** We have said goodbye on this link. */
   byeSent = false;
-  /** It was sent a `compare` and has not answered yet. */
-  compared = false;
+  /** The buckets of which it was asked, by a `compare` or `list`, what it holds, and has not told yet. */
+  awaited: BucketSet | undefined;
   /** What the posts cost that were sent here, and how much of it was handled when the last ping was answered. */
   sentCost = 0;
   handledCost = 0;
@@ -73,7 +74,7 @@ export class Peer {
     return this.isPingAnswered && this.sentCost - (this.ping?.cost ?? 0) >= limits.windowBytes / 4;
   }
 
-  /** Whether it may have one more `compare` answered. */
+  /** Whether it may have one more `compare` or `list` answered. */
   mayCompare(now: number): boolean {
     const { comparesBurst, compareAgainMs } = limits;
     this.comparesLeft = Math.min(comparesBurst, this.comparesLeft + (now - this.comparesAt) / compareAgainMs);

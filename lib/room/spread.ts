@@ -10,7 +10,8 @@ import { memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../c
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
-import { entryOf, type Stream } from "./log.ts";
+import { ALL_BUCKETS, type BucketSet, isIn } from "./digest.ts";
+import { entryOf, keyOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
 
@@ -33,7 +34,7 @@ export class Spread {
 
   onUp(peer: Peer): void {
     const { self } = this.context;
-    self.tree.eager.add(peer);
+    self.tree.feed(peer);
     if (self.head >= 0) this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(self)] }));
     this.preferDirect(peer);
     // One of the two asks: its list shows the other what both lack.
@@ -119,7 +120,7 @@ export class Spread {
     const direct = peer.info.member === stream.author;
     const like = direct ? self : log.get(peer.info.member, peer.info.session);
     if (like !== undefined) stream.tree.startLike(like.tree, peer);
-    else for (const other of peers.values()) if (other !== peer) stream.tree.eager.add(other);
+    else for (const other of peers.values()) if (other !== peer) stream.tree.feed(other);
   }
 
   private accept(peer: Peer, stream: Stream, post: Post): void {
@@ -141,7 +142,9 @@ export class Spread {
 
   /** The first copy shows the shortest way; so now and then a second one is asked for, at random. */
   private tryAnotherFeed(stream: Stream, parent: Peer): void {
-    const others = [...this.context.peers.values()].filter(peer => peer !== parent && !stream.tree.eager.has(peer));
+    const others = [...this.context.peers.values()].filter(
+      peer => peer !== parent && !stream.tree.eager.includes(peer),
+    );
     const other = others[randomBelow(this.context, others.length)];
     if (other !== undefined) this.tryFeed(other, stream);
   }
@@ -191,7 +194,7 @@ export class Spread {
     const { eager } = stream.tree;
     // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
     if (post.seq > 0 && stream.tree.prove() && !isFullMesh)
-      for (const peer of sample(this.context, [...peers.values()], limits.meshLinksHigh)) eager.add(peer);
+      for (const peer of sample(this.context, [...peers.values()], limits.meshLinksHigh)) stream.tree.feed(peer);
     let frame: Uint8Array | undefined;
     const links: number[] = [];
     const asked: Peer[] = [];
@@ -229,7 +232,9 @@ export class Spread {
     this.haveArmed = false;
     for (const peer of sample(this.context, [...this.context.peers.values()], limits.haveFanOut)) {
       const isNews = (stream: Stream) =>
-        peer.info.member !== stream.author && !stream.tree.eager.has(peer) && peer.claims.head(stream) < stream.head;
+        peer.info.member !== stream.author &&
+        !stream.tree.eager.includes(peer) &&
+        peer.claims.head(stream) < stream.head;
       this.sendEntries(peer, [...this.news.keys()].filter(isNews).map(entryOf), "news");
     }
     for (const [stream, rounds] of this.news) {
@@ -250,16 +255,42 @@ export class Spread {
   }
 
   private compare(peer: Peer): void {
-    peer.compared = true;
-    this.send(peer, encode({ type: "compare", digest: this.context.log.digest() }));
+    // Whoever has just come lacks nearly everything.
+    if (this.context.isJoining) return this.askForList(peer, ALL_BUCKETS);
+    peer.awaited = ALL_BUCKETS;
+    this.send(peer, encode({ type: "compare", digest: this.context.log.digest.whole() }));
+  }
+
+  private askForList(peer: Peer, buckets: BucketSet): void {
+    peer.awaited = buckets;
+    this.send(peer, encode({ type: "list", buckets }));
   }
 
   onCompare(peer: Peer, digest: Uint8Array): void {
+    const { log, now } = this.context;
     // A few bytes that make us go through all we have: as often as a neighbour needs it, no oftener.
-    if (!peer.mayCompare(this.context.now)) return;
-    const same = Buffer.from(this.context.log.digest()).equals(digest);
+    if (!peer.mayCompare(now)) return;
+    const same = Buffer.from(log.digest.whole()).equals(digest);
     if (same) this.send(peer, encode({ type: "have", scope: "same", entries: [] }));
-    else this.sendEntries(peer, [...this.context.log.offered()], "last");
+    else if (log.sessions <= limits.wholeListSessions) this.sendEntries(peer, [...log.offered()], "last");
+    else this.send(peer, encode({ type: "buckets", digests: log.digest.byBucket() }));
+  }
+
+  onBuckets(peer: Peer, digests: Uint8Array): void {
+    if (peer.awaited === undefined) return;
+    const buckets = this.context.log.digest.differing(digests);
+    if (buckets.some(bits => bits !== 0)) this.askForList(peer, buckets);
+    else peer.awaited = undefined;
+  }
+
+  onList(peer: Peer, buckets: BucketSet): void {
+    const { log, now } = this.context;
+    if (!peer.mayCompare(now)) return;
+    this.sendEntries(
+      peer,
+      [...log.offered()].filter(({ author }) => isIn(buckets, author)),
+      "last",
+    );
   }
 
   onHave(peer: Peer, scope: HaveScope, entries: readonly HaveEntry[]): void {
@@ -273,11 +304,13 @@ export class Spread {
       } else if (entry.head <= self.head) peer.claims.set(self, entry.floor, entry.head);
     }
     if (scope !== "last" && scope !== "same") return;
-    const isAnswer = peer.compared;
-    peer.compared = false;
+    const { awaited } = peer;
+    peer.awaited = undefined;
     // A whole list that nobody asked for is news, and needs no answer.
-    if (scope === "same" || !isAnswer) return;
-    const lacking = [...log.all()].filter(stream => stream.isOffered && peer.claims.head(stream) < stream.head);
+    if (scope === "same" || awaited === undefined) return;
+    const lacking = [...log.all()].filter(
+      stream => stream.isOffered && peer.claims.head(stream) < stream.head && isIn(awaited, stream.author),
+    );
     this.sendEntries(peer, lacking.map(entryOf), "news");
   }
 
@@ -299,7 +332,7 @@ export class Spread {
     for (const { author, session, from, to } of entries) {
       const stream = this.context.log.get(author, session);
       if (stream === undefined) continue;
-      if (to === OPEN_END) stream.tree.eager.add(peer);
+      if (to === OPEN_END) stream.tree.feed(peer);
       if (from <= stream.head) peer.cursors.set(stream, { next: from, end: to });
     }
     this.pump(peer);
@@ -309,7 +342,7 @@ export class Spread {
     for (const { author, session } of streams) {
       const stream = this.context.log.get(author, session);
       if (stream === undefined) continue;
-      stream.tree.eager.delete(peer);
+      stream.tree.starve(peer);
       peer.cursors.delete(stream);
     }
   }
@@ -365,7 +398,7 @@ export class Spread {
    */
   private adopt(stream: Stream): void {
     const peers = [...this.context.peers.values()];
-    const strangers = peers.filter(peer => !stream.tree.eager.has(peer));
+    const strangers = peers.filter(peer => !stream.tree.eager.includes(peer));
     const [giver, ...others] = sample(this.context, strangers.length > 0 ? strangers : peers, limits.adoptFanOut);
     if (giver !== undefined) this.graft(giver, stream);
     for (const other of others) this.tryFeed(other, stream);
@@ -414,10 +447,6 @@ export class Spread {
     peer.creditBytes -= frame.length;
     this.context.emit({ type: "send", links: [peer.link], frame });
   }
-}
-
-export function keyOf(stream: StreamKey): string {
-  return `${stream.author} ${stream.session}`;
 }
 
 function roundTrip(peer: Peer): number {

@@ -7,9 +7,8 @@ import type { HaveEntry, HaveScope } from "../codec/message.ts";
 import { isSaid, type Post } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import type { Context } from "./context.ts";
-import { byClock, type Stream } from "./log.ts";
+import { byClock, keyOf, type Stream } from "./log.ts";
 import type { Members } from "./members.ts";
-import { keyOf } from "./spread.ts";
 
 export class Sync {
   /** Heads that the room had when we came, by stream; what goes beyond them was said since. */

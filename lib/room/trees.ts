@@ -12,10 +12,10 @@ const PRUNE_AGAIN_COPIES = 8;
 const TRIAL_POSTS_MIN = 64;
 
 export class Tree {
-  /** They get every new post from us at once. */
-  readonly eager = new Set<Peer>();
+  /** They get every new post from us at once. A list, since there are many trees and each has few links. */
+  readonly eager: Peer[] = [];
   /** We have asked them not to send this stream, and so many copies came all the same. */
-  private readonly pruned = new Map<Peer, number>();
+  private pruned: Map<Peer, number> | undefined;
   /** Who gave us the newest post first. */
   parent: Peer | undefined;
 
@@ -25,7 +25,18 @@ export class Tree {
 
   /** A tree for a new author that enters where `like` does: the mesh below is the same, so its tree is too. */
   startLike(like: Tree, except: Peer): void {
-    for (const peer of like.eager) if (peer !== except) this.eager.add(peer);
+    for (const peer of like.eager) if (peer !== except) this.feed(peer);
+  }
+
+  /** `peer` gets every new post from us. */
+  feed(peer: Peer): void {
+    if (!this.eager.includes(peer)) this.eager.push(peer);
+  }
+
+  /** `peer` only hears of them. */
+  starve(peer: Peer): void {
+    const index = this.eager.indexOf(peer);
+    if (index >= 0) this.eager.splice(index, 1);
   }
 
   /**
@@ -53,9 +64,10 @@ export class Tree {
     const { parent } = this;
     if (parent === undefined || parent === peer) return undefined;
     // The parent was pruned while its posts were still under way: it will fall silent, so `peer` must go on.
-    const keepsPeer = this.pruned.has(parent) || (peer.info.member === author && parent.info.member !== author);
+    const keepsPeer = this.isPruned(parent) || (peer.info.member === author && parent.info.member !== author);
     if (keepsPeer) this.onGraft(peer);
     const drop = keepsPeer ? parent : peer;
+    this.pruned ??= new Map();
     const copies = this.pruned.get(drop) ?? 0;
     this.pruned.set(drop, copies + 1);
     // A few may have been under way; if they do not end, the prune was lost on a peer that changed its mind.
@@ -63,30 +75,31 @@ export class Tree {
   }
 
   isPruned(peer: Peer): boolean {
-    return this.pruned.has(peer);
+    return this.pruned?.has(peer) === true;
   }
 
   /** We have asked `peer` not to send this stream. */
   onPruned(peer: Peer): void {
+    this.pruned ??= new Map();
     if (!this.pruned.has(peer)) this.pruned.set(peer, 1);
   }
 
   /** We ask `peer` to feed us this stream. */
   onGraft(peer: Peer): void {
-    this.pruned.delete(peer);
+    this.pruned?.delete(peer);
     this.parent = peer;
     this.received = 0;
   }
 
   /** We ask `peer` to feed us beside the parent: whoever of the two is first with the next post stays. */
   onTrial(peer: Peer): void {
-    this.pruned.delete(peer);
+    this.pruned?.delete(peer);
   }
 
   /** The link is gone. Returns whether the stream has lost its feed. */
   onDown(peer: Peer): boolean {
-    this.eager.delete(peer);
-    this.pruned.delete(peer);
+    this.starve(peer);
+    this.pruned?.delete(peer);
     if (this.parent !== peer) return false;
     this.parent = undefined;
     return true;

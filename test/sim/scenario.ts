@@ -3,7 +3,7 @@
  * and everyone must come to have the same texts, the same roster and the same names.
  */
 import { type Post, PostKind } from "../../lib/codec/post.ts";
-import { keyOf } from "../../lib/room/spread.ts";
+import { keyOf, type Log } from "../../lib/room/log.ts";
 import { between, pick, type Random, randomStream } from "./random.ts";
 import { type Counters, type SimNode, World } from "./world.ts";
 
@@ -110,8 +110,8 @@ export class Run {
   readonly world: World;
   private readonly random: Random;
   private readonly said = new Map<string, Said>();
-  /** Hops each node's first copy of a post took, by node. */
-  private readonly hops = new Map<SimNode, Map<string, number>>();
+  /** Hops that each node's first copy of a post took, by post and node; 0 where it has none. */
+  private readonly hops = new Map<string, Uint8Array>();
   private operations = 0;
 
   constructor(private readonly scenario: Scenario) {
@@ -126,7 +126,7 @@ export class Run {
       const said = this.said.get(postKey(news.post));
       if (said !== undefined && !news.history) {
         said.lastAt = Math.max(said.lastAt, this.world.now);
-        said.hops = Math.max(said.hops, this.hops.get(node)?.get(postKey(news.post)) ?? 0);
+        said.hops = Math.max(said.hops, this.hops.get(postKey(news.post))?.[node.index] ?? 0);
       }
     };
   }
@@ -331,16 +331,16 @@ export class Run {
     const all = this.world.nodes.filter(node => node.core !== undefined && !node.hasLeft);
     const [first] = all;
     if (first === undefined) return undefined;
-    const members = all.map(node => node.member).sort();
-    for (const node of all) {
-      const core = node.core;
+    const members = all.map(node => node.member);
+    const names = members.map(id => first.core?.members.displayName(id));
+    for (const { core, index } of all) {
       if (core === undefined) continue;
-      const roster = [...core.members.present()].map(({ id }) => id).sort();
-      if (roster.join() !== members.join())
-        return `node ${node.index} sees ${difference(roster, members, this.world)} of ${members.length}`;
-      const names = members.map(id => core.members.displayName(id)).join();
-      if (names !== members.map(id => first.core?.members.displayName(id)).join())
-        return `node ${node.index} has other names than node ${first.index}`;
+      if (core.members.presentCount !== members.length || !members.every(id => core.members.get(id)?.present)) {
+        const roster = Array.from(core.members.present(), ({ id }) => id);
+        return `node ${index} sees ${difference(roster, members, this.world)} of ${members.length}`;
+      }
+      if (members.some((id, at) => core.members.displayName(id) !== names[at]))
+        return `node ${index} has other names than node ${first.index}`;
     }
     return this.textsDiffer();
   }
@@ -350,16 +350,17 @@ export class Run {
     const [first] = all;
     const want = first === undefined ? [] : textKeys(first);
     for (const node of all) {
-      const have = textKeys(node);
-      if (have.join() !== want.join()) {
+      const isSame = node.core !== undefined && first?.core !== undefined && sameRanges(node.core.log, first.core.log);
+      const have = isSame ? want : textKeys(node);
+      if (!isSame && have.join() !== want.join()) {
         const lacking = want.filter(key => !have.includes(key)).length;
         const extra = have.filter(key => !want.includes(key)).length;
         return `node ${node.index} has ${have.length} texts, node ${first?.index} ${want.length} (−${lacking} +${extra})`;
       }
+      if (have.length > 1000) continue;
       const heard = new Set(node.heard.map(postKey));
       const unheard = have.filter(key => !heard.has(key));
-      if (unheard.length > 0 && have.length <= 1000)
-        return `node ${node.index} was not told ${unheard.length} texts such as ${unheard[0]}`;
+      if (unheard.length > 0) return `node ${node.index} was not told ${unheard.length} texts such as ${unheard[0]}`;
     }
     return undefined;
   }
@@ -367,15 +368,17 @@ export class Run {
   private onCopy(from: SimNode, to: SimNode, post: Post): void {
     const { counters } = this.world;
     const key = postKey(post);
-    let arrived = this.hops.get(to);
-    if (arrived === undefined) {
-      arrived = new Map();
-      this.hops.set(to, arrived);
+    let hops = this.hops.get(key);
+    if (hops === undefined || hops.length <= Math.max(from.index, to.index)) {
+      const larger = new Uint8Array(2 * this.world.nodes.length);
+      larger.set(hops ?? []);
+      hops = larger;
+      this.hops.set(key, hops);
     }
     counters.postCopies += 1;
-    if (arrived.has(key) || post.author === to.member) return;
+    if (hops[to.index] !== 0 || post.author === to.member) return;
     counters.postFirsts += 1;
-    arrived.set(key, (this.hops.get(from)?.get(key) ?? 0) + 1);
+    hops[to.index] = Math.min(255, (hops[from.index] ?? 0) + 1);
   }
 
   private report(measured: {
@@ -420,8 +423,26 @@ function redundancy(from: Counters, to: Counters): number {
   return round((to.postCopies - from.postCopies) / Math.max(1, to.postFirsts - from.postFirsts) - 1);
 }
 
+const postKeys = new WeakMap<Post, string>();
+
 export function postKey(post: Post): string {
-  return `${keyOf(post)} ${post.seq}`;
+  let key = postKeys.get(post);
+  if (key === undefined) {
+    key = `${keyOf(post)} ${post.seq}`;
+    postKeys.set(post, key);
+  }
+  return key;
+}
+
+/** Whether both hold the same numbers of the same sessions: the same texts then, and in the same order. */
+function sameRanges(one: Log, other: Log): boolean {
+  if (one.posts !== other.posts) return false;
+  for (const { author, session, floor, head, retained } of one.all()) {
+    if (retained === 0) continue;
+    const stream = other.get(author, session);
+    if (stream?.floor !== floor || stream.head !== head) return false;
+  }
+  return true;
 }
 
 function textKeys(node: SimNode): string[] {

@@ -11,7 +11,7 @@ import { type MemberId, memberIdOf, type Post } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import type { Effect, News, RoomEvent } from "../../lib/room/event.ts";
 import { Heap } from "../../lib/room/heap.ts";
-import type { Stream } from "../../lib/room/log.ts";
+import { keyOf, type Stream } from "../../lib/room/log.ts";
 import { RoomNode } from "../../lib/room/node.ts";
 import { between, type Random, randomStream } from "./random.ts";
 
@@ -30,6 +30,8 @@ interface Pipe {
   /** When the last byte sent has left the sender, ms. */
   leavesAt: number;
   drainScheduled: boolean;
+  /** Bytes since the sender heard last that all has left. */
+  undrained: number;
 }
 
 interface SimLink {
@@ -50,6 +52,9 @@ export interface Counters {
   postCopies: number;
   postFirsts: number;
 }
+
+/** Far less than a link's credit, so that nothing waits for it. */
+const DRAIN_BYTES = limits.linkCreditBytes / 16;
 
 export class World {
   now = 0;
@@ -172,7 +177,7 @@ export class World {
   }
 
   private newLink(from: SimNode, to: SimNode, id: LinkId, latencyMs: number): SimLink {
-    const pipe = (): Pipe => ({ arrivesAt: 0, leavesAt: 0, drainScheduled: false });
+    const pipe = (): Pipe => ({ arrivesAt: 0, leavesAt: 0, drainScheduled: false, undrained: 0 });
     return { ends: [from, to], ids: [id, to.nextAcceptedId()], latencyMs, pipes: [pipe(), pipe()], open: [true, true] };
   }
 
@@ -223,7 +228,10 @@ export class World {
       if (to.links.get(toId) !== link) return;
       this.deliver(from, to, toId, frame);
     });
-    this.scheduleDrain(from, id, link.pipes[side]);
+    const pipe = link.pipes[side];
+    pipe.undrained += frame.length;
+    // Where bytes leave at once, to say so after each frame would be half of all events.
+    if (pipe.leavesAt > this.now || pipe.undrained >= DRAIN_BYTES) this.scheduleDrain(from, id, pipe);
   }
 
   private scheduleDrain(from: SimNode, id: LinkId, pipe: Pipe): void {
@@ -233,6 +241,7 @@ export class World {
     const check = () => {
       if (pipe.leavesAt > this.now) return this.at(pipe.leavesAt, check);
       pipe.drainScheduled = false;
+      pipe.undrained = 0;
       if (from.run === run && from.links.has(id)) from.handle({ type: "drained", link: id });
     };
     this.at(pipe.leavesAt, check);
@@ -243,6 +252,8 @@ export class World {
     if (message === undefined) {
       message = decode(frame.subarray(4));
       this.decoded.set(frame, message);
+      // A post is handed on in a frame of its own: to the next member it is the same post.
+      if (message.type === "post") this.decoded.set(message.post.frame, message);
     }
     this.counters.frames += 1;
     this.counters.bytes += frame.length;
@@ -459,7 +470,7 @@ export class SimNode {
 
   /** Every text once, every author in order. */
   hear(post: Post): void {
-    const key = `${post.author} ${post.session}`;
+    const key = keyOf(post);
     const last = this.newest.get(key) ?? -1;
     if (post.seq <= last) this.world.violations.push(`node ${this.index} was told ${key} ${post.seq} after ${last}`);
     this.newest.set(key, post.seq);
