@@ -24,7 +24,7 @@ export class Digest {
   }
 
   /** Of all that is offered: equal where two nodes hold the same. */
-  whole(): Uint8Array {
+  whole(): Buffer {
     this.settle();
     const bytes = Buffer.alloc(DIGEST_BYTES);
     bytes.writeBigUInt64BE(this.sum);

@@ -281,9 +281,9 @@ export class Log {
     for (const stream of candidates) {
       if (stream.live || stream.retained > 0) continue;
       const { author } = stream;
-      const { sessions } = this.shelves.get(author) ?? { sessions: [] };
-      sessions.splice(sessions.indexOf(stream), 1);
-      if (sessions.length === 0) this.shelves.delete(author);
+      const sessions = this.shelves.get(author)?.sessions;
+      sessions?.splice(sessions.indexOf(stream), 1);
+      if (sessions?.length === 0) this.shelves.delete(author);
       this.count -= 1;
       this.aheadBytes -= stream.aheadBytes;
       this.freeSlots.push(stream.slot);

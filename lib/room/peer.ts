@@ -39,6 +39,8 @@ export class Peer {
   byeSent = false;
   /** The buckets of which it was asked, by a `compare` or `list`, what it holds, and has not told yet. */
   awaited: BucketSet | undefined;
+  /** The digest that it was sent last. */
+  compared: Buffer | undefined;
   /** What the posts cost that were sent here, and how much of it was handled when the last ping was answered. */
   sentCost = 0;
   handledCost = 0;

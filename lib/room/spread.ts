@@ -6,7 +6,7 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
+import { type MemberId, memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
@@ -55,7 +55,8 @@ export class Spread {
     for (const stream of this.context.log.all()) {
       const orphaned = stream.tree.onDown(peer);
       if (stream.asked?.peer === peer) stream.asked = undefined;
-      if (orphaned && stream.live) this.adopt(stream);
+      // Who has said nothing yet needs no feed where its first words flood.
+      if (orphaned && stream.live && (stream.tree.isProven || this.context.isFullMesh)) this.adopt(stream);
     }
   }
 
@@ -258,7 +259,8 @@ export class Spread {
     // Whoever has just come lacks nearly everything.
     if (this.context.isJoining) return this.askForList(peer, ALL_BUCKETS);
     peer.awaited = ALL_BUCKETS;
-    this.send(peer, encode({ type: "compare", digest: this.context.log.digest.whole() }));
+    peer.compared = this.context.log.digest.whole();
+    this.send(peer, encode({ type: "compare", digest: peer.compared }));
   }
 
   private askForList(peer: Peer, buckets: BucketSet): void {
@@ -270,7 +272,7 @@ export class Spread {
     const { log, now } = this.context;
     // A few bytes that make us go through all we have: as often as a neighbour needs it, no oftener.
     if (!peer.mayCompare(now)) return;
-    const same = Buffer.from(log.digest.whole()).equals(digest);
+    const same = log.digest.whole().equals(digest);
     if (same) this.send(peer, encode({ type: "have", scope: "same", entries: [] }));
     else if (log.sessions <= limits.wholeListSessions) this.sendEntries(peer, [...log.offered()], "last");
     else this.send(peer, encode({ type: "buckets", digests: log.digest.byBucket() }));
@@ -279,8 +281,15 @@ export class Spread {
   onBuckets(peer: Peer, digests: Uint8Array): void {
     if (peer.awaited === undefined) return;
     const buckets = this.context.log.digest.differing(digests);
+    this.onEqual(peer, author => !isIn(buckets, author));
     if (buckets.some(bits => bits !== 0)) this.askForList(peer, buckets);
     else peer.awaited = undefined;
+  }
+
+  /** The peer holds what we hold of these authors: nothing of it is news to it. */
+  private onEqual(peer: Peer, of: (author: MemberId) => boolean): void {
+    for (const stream of this.context.log.all())
+      if (stream.isOffered && of(stream.author)) peer.claims.raise(stream, stream.head);
   }
 
   onList(peer: Peer, buckets: BucketSet): void {
@@ -307,7 +316,12 @@ export class Spread {
     const { awaited } = peer;
     peer.awaited = undefined;
     // A whole list that nobody asked for is news, and needs no answer.
-    if (scope === "same" || awaited === undefined) return;
+    if (awaited === undefined) return;
+    if (scope === "same") {
+      // Unless something has come since we asked.
+      if (peer.compared?.equals(log.digest.whole())) this.onEqual(peer, () => true);
+      return;
+    }
     const lacking = [...log.all()].filter(
       stream => stream.isOffered && peer.claims.head(stream) < stream.head && isIn(awaited, stream.author),
     );

@@ -21,7 +21,8 @@ export class Tree {
 
   /** Posts received since the feed was last in doubt. */
   private received = 0;
-  private isProven = false;
+  /** A post has shown which ways are short. */
+  isProven = false;
 
   /** A tree for a new author that enters where `like` does: the mesh below is the same, so its tree is too. */
   startLike(like: Tree, except: Peer): void {

@@ -8,7 +8,7 @@ import { verifySignature } from "../../lib/identity.ts";
 import { limits } from "../../lib/limits.ts";
 import { hex, plain, titlesOf, vector, withBytes } from "./page.ts";
 
-const BYTE_FIELDS = ["publicKey", "signature", "mac", "digest"];
+const BYTE_FIELDS = ["publicKey", "signature", "mac", "digest", "digests", "buckets"];
 
 /** A message as the page has it; a post there is only the name of another vector. */
 function messageOf(json: unknown): Message {
@@ -77,6 +77,8 @@ const message = fc.oneof(
   }),
   fc.record({ type: fc.constant("post" as const), post }),
   fc.record({ type: fc.constant("compare" as const), digest: bytes(8) }),
+  fc.record({ type: fc.constant("buckets" as const), digests: bytes(256) }),
+  fc.record({ type: fc.constant("list" as const), buckets: bytes(8) }),
   fc.record({
     type: fc.constant("have" as const),
     scope: fc.constantFrom("news" as const, "part" as const, "last" as const, "same" as const),
@@ -96,7 +98,7 @@ describe("golden vectors of PROTOCOL.md", () => {
 
   test("every kind of message has one", () => {
     const types = titles.map(title => messageOf(vector(`message ${title}`).json).type);
-    expect(new Set(types).size).toBe(11);
+    expect(new Set(types).size).toBe(13);
   });
 
   test.each(titles)("%s is encoded and decoded as the page says", title => {

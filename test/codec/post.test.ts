@@ -94,6 +94,15 @@ describe("golden vectors of PROTOCOL.md", () => {
     expect(sum.toString(16).padStart(16, "0")).toBe(digits);
   });
 
+  test("the digests of buckets are those of the sessions whose authors' ids begin alike", () => {
+    const sums = Buffer.alloc(256);
+    for (const { author, session, head } of JSON.parse(linesOf("digest")[0] ?? "[]")) {
+      const term = wyhash(Buffer.from(`${author} ${session} ${head}`), 0n);
+      sums.writeUInt32BE(Number(term & 0xffff_ffffn), 4 * Math.floor(Number.parseInt(author.slice(0, 2), 16) / 4));
+    }
+    expect(plain(sums)).toEqual(plain(vector("message buckets").bytes.subarray(5)));
+  });
+
   test.each(titlesOf("post"))("the post %s is sealed and read as the page says", title => {
     const { json, bytes: golden } = vector(`post ${title}`);
     const values = withBytes(json, ["body"]) as PostContent;

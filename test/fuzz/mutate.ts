@@ -106,7 +106,7 @@ export class Rubbish {
   }
 
   private message(): Message {
-    switch (this.below(9)) {
+    switch (this.below(11)) {
       case 0:
       case 1:
         return { type: "have", scope: pick(this.random, SCOPES) ?? "news", entries: this.list(() => this.entry()) };
@@ -123,6 +123,10 @@ export class Rubbish {
         return { type: "prune", streams: this.list(() => this.stream()) };
       case 5:
         return { type: "compare", digest: this.bytes(8) };
+      case 8:
+        return { type: "buckets", digests: this.bytes(256) };
+      case 9:
+        return { type: "list", buckets: this.bytes(8) };
       case 6:
         return this.random() < 0.5 ? { type: "ping", token: this.number() } : { type: "pong", token: this.below(4) };
       case 7:

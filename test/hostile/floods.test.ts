@@ -92,13 +92,21 @@ describe("rubbish in digests", () => {
     const mallory = new Hand("Mallory").attach(alice, 9);
     for (let member = 0; member < 500; member++) new Hand("Sybil").attach(alice, 101 + 2 * member).introduce();
     alice.effects.length = 0;
-    for (let time = 0; time < 1_000; time++) mallory.send({ type: "compare", digest: Buffer.alloc(8, time) });
+    const all = Buffer.alloc(8, 255);
+    for (let time = 0; time < 1_000; time++) {
+      mallory.send({ type: "compare", digest: Buffer.alloc(8, time) });
+      mallory.send({ type: "buckets", digests: Buffer.alloc(256, time) });
+      mallory.send({ type: "list", buckets: all });
+    }
     expect(sentTo(alice, 9)).toBeLessThan(limits.comparesBurst * 2 * 500 * 24);
     expect(mallory.isClosed).toBe(false);
     alice.run(limits.compareAgainMs);
     alice.effects.length = 0;
-    for (let time = 0; time < 10; time++) mallory.send({ type: "compare", digest: Buffer.alloc(8) });
-    expect(mallory.of("have").filter(({ scope }) => scope === "last")).toHaveLength(limits.comparesBurst + 1);
+    const answers = () =>
+      mallory.of("buckets").length + mallory.of("have").filter(({ scope }) => scope === "last").length;
+    expect(answers()).toBe(limits.comparesBurst);
+    for (let time = 0; time < 10; time++) mallory.send({ type: "list", buckets: all });
+    expect(answers()).toBe(limits.comparesBurst + 1);
   });
 });
 

@@ -31,6 +31,8 @@ const TYPES = {
   pong: 9,
   bye: 10,
   compare: 11,
+  buckets: 12,
+  list: 13,
 };
 const KINDS = { text: 1, add: 2, remove: 3, lost: 5 };
 const NEWS = 0;
@@ -218,6 +220,18 @@ function receive(type, reader) {
       const isSame = reader.take(8).equals(digest());
       return isSame ? send(TYPES.have, u8(3), u16(0)) : send(TYPES.have, u8(LAST), entries([...streams.values()]));
     }
+    case TYPES.buckets: {
+      const theirs = reader.take(256);
+      const mine = buckets();
+      asked = Buffer.alloc(8);
+      for (let n = 0; n < 64; n++)
+        if (theirs.readUInt32BE(4 * n) !== mine.readUInt32BE(4 * n)) asked[n >> 3] |= 0x80 >> (n & 7);
+      return send(TYPES.list, asked);
+    }
+    case TYPES.list: {
+      const bits = reader.take(8);
+      return send(TYPES.have, u8(LAST), entries([...streams.values()].filter(stream => isIn(bits, stream))));
+    }
     default:
       return fail(`type ${type}`);
   }
@@ -325,6 +339,21 @@ function digest() {
   return u64(sum);
 }
 
+/** Of which buckets the list was asked for. */
+let asked = Buffer.alloc(8, 0xff);
+const bucketOf = ({ author }) => Number.parseInt(author.slice(0, 2), 16) >> 2;
+const isIn = (bits, stream) => (bits[bucketOf(stream) >> 3] & (0x80 >> (bucketOf(stream) & 7))) !== 0;
+
+function buckets() {
+  const sums = Buffer.alloc(256);
+  for (const stream of streams.values()) {
+    const at = 4 * bucketOf(stream);
+    const term = hash(Buffer.from(`${stream.author} ${stream.session} ${stream.posts.length - 1}`));
+    sums.writeUInt32BE((sums.readUInt32BE(at) ^ Number(term & 0xffff_ffffn)) >>> 0, at);
+  }
+  return sums;
+}
+
 function want(author, of, from) {
   send(TYPES.want, u16(1), hex(author), u64(of), u32(from), u32(OPEN_END));
 }
@@ -339,7 +368,9 @@ function onHave(reader) {
     if (head >= next) want(author, of, next);
   }
   if (scope !== LAST) return;
-  const lacking = [...streams].filter(([key, { posts }]) => (theirs.get(key) ?? -1) < posts.length - 1);
+  const lacking = [...streams].filter(
+    ([key, stream]) => isIn(asked, stream) && (theirs.get(key) ?? -1) < stream.posts.length - 1,
+  );
   if (lacking.length > 0) send(TYPES.have, u8(NEWS), entries(lacking.map(([, stream]) => stream)));
 }
 

@@ -110,6 +110,19 @@ test("the stranger has not a line of ours", () => {
 setDefaultTimeout(60_000);
 
 describe("a client written from the page alone", () => {
+  test("finds what it lacks among many sessions", async () => {
+    await using alice = await Member.open({ name: "Alice" });
+    const port = alice.chat.listensAt;
+    const guests = await Promise.all(
+      Array.from({ length: 34 }, (_, n) => Member.open({ name: `Guest${n}`, dial: { host: HOST, port } })),
+    );
+    for (const [n, guest] of guests.entries()) guest.chat.say(`guest ${n} was here`);
+    for (const n of guests.keys()) await alice.text(`guest ${n} was here`);
+    await Promise.all(guests.map(guest => guest.chat.leave()));
+    await using stranger = new Stranger("Bob", port);
+    for (const n of guests.keys()) await stranger.event({ event: "text", text: `guest ${n} was here` });
+  });
+
   test("joins, reads what was said, talks, is heard by all, answers, and leaves", async () => {
     await using alice = await Member.open({ name: "Alice" });
     const port = alice.chat.listensAt;

@@ -332,3 +332,54 @@ describe("two links to one peer", () => {
     expect(bench.handle({ type: "down", link: isOurs ? 1 : 2 })).toEqual([]);
   });
 });
+
+describe("a comparison", () => {
+  /** A core that knows so many members by `giver`, and what it says to a `compare` that differs. */
+  function compared(members: number) {
+    const giver = new Author("Giver");
+    const others = Array.from({ length: members }, (_, n) => new Author(`M${n}`));
+    const bench = new Bench([giver, ...others]);
+    bench.meet(giver, 1);
+    for (const other of others) bench.post(1, other.add());
+    return { bench, giver, others, answer: bench.receive(1, { type: "compare", digest: Buffer.alloc(8, 1) }) };
+  }
+
+  test("of few sessions that differ is answered with all of them", () => {
+    const { answer, giver, bench } = compared(1);
+    expect(answer).toEqual(["send 1: have last [Me/1 1-0, Giver/1 1-0, M0/1 1-0]"]);
+    expect(bench.receive(1, { type: "compare", digest: bench.node.log.digest.whole() })).toEqual([
+      "send 1: have same []",
+    ]);
+    bench.post(1, giver.text("news"));
+    expect(bench.receive(1, { type: "compare", digest: bench.node.log.digest.whole() })).toEqual([
+      "send 1: have same []",
+    ]);
+  });
+
+  test("of many sessions lists those in the buckets that differ, and no others", () => {
+    const { bench, others, answer } = compared(200);
+    expect(answer).toEqual(["send 1: buckets"]);
+    const [wanted] = others;
+    const first = Number.parseInt(wanted?.member.slice(0, 2) ?? "", 16) >> 2;
+    const buckets = Buffer.alloc(8);
+    buckets[first >> 3] = 0x80 >> (first & 7);
+    const [list = ""] = bench.receive(1, { type: "list", buckets });
+    const alike = others.filter(({ member }) => Number.parseInt(member.slice(0, 2), 16) >> 2 === first);
+    for (const { name } of alike) expect(list).toContain(`${name}/1 1-0`);
+    expect(list.split(",").length).toBeLessThan(alike.length + 3);
+  });
+
+  test("asks for the buckets that differ, and for nothing where none does", () => {
+    const { bench } = compared(40);
+    const asked: string[] = [];
+    while (!asked.includes("send 1: compare")) {
+      asked.splice(0, asked.length, ...bench.wait(1_000));
+      bench.pong(1);
+    }
+    const digests = Buffer.from(bench.node.log.digest.byBucket());
+    digests.writeUInt32BE(digests.readUInt32BE(0) ^ 1, 0);
+    expect(bench.receive(1, { type: "buckets", digests })).toEqual(["send 1: list"]);
+    digests.writeUInt32BE(digests.readUInt32BE(0) ^ 1, 0);
+    expect(bench.receive(1, { type: "buckets", digests })).toEqual([]);
+  });
+});
