@@ -604,9 +604,10 @@ export class Chat implements ChatControl {
 
 /** A text as it travels. Throws `ChatError` "too_long". */
 function textBodyOf(text: string): string {
-  const bytes = Buffer.byteLength(text);
+  // A UTF-16 unit is three bytes of UTF-8 at most: what is short need not be measured.
+  const bytes = text.length * 3 <= limits.bodyMaxBytes ? 0 : Buffer.byteLength(text);
   if (bytes > limits.bodyMaxBytes)
     throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}`);
   // NUL divides the texts of a post.
-  return text.replaceAll("\0", "\ufffd");
+  return text.includes("\0") ? text.replaceAll("\0", "\ufffd") : text;
 }

@@ -85,32 +85,31 @@ export class Scribe {
   }
 
   private onTexts(post: Post, history: boolean, own: boolean): void {
-    const shared = this.messageOf(post, history, own);
-    decodeTexts(post.body).forEach((text, index) => {
-      const id = textIdOf(post, index);
-      if (own && !history) this.follow(id, post.seq);
-      this.config.tell({ event: "message", ...shared, id, text });
-    });
+    const heading = this.headingOf(post, history, own);
+    const texts = decodeTexts(post.body);
+    for (let index = 0; index < texts.length; index += 1)
+      this.config.tell(new TextEvent(texts[index] as string, post, index, heading));
+    if (own && !history) this.follow(post, texts.length);
   }
 
   private onDirect(post: Post, history: boolean, own: boolean): void {
     const text = this.textOf(post);
     const reader = readerOf(post.body);
     if (text === undefined || reader === undefined) return;
-    const id = textIdOf(post, 0);
-    if (own && !history) this.follow(id, post.seq);
-    this.config.tell({ event: "direct", to: this.nameOf(reader), ...this.messageOf(post, history, own), id, text });
+    const heading = this.headingOf(post, history, own);
+    this.config.tell({ event: "direct", to: this.nameOf(reader), ...heading, id: textIdOf(post, 0), text });
+    if (own && !history) this.follow(post, 1);
   }
 
-  private messageOf(post: Post, history: boolean, own: boolean): Omit<MessageView, "id" | "text"> {
+  private headingOf(post: Post, history: boolean, own: boolean): Heading {
     return {
       name: this.nameOf(post.author),
       member: post.author,
       at: Math.floor(post.clock / 1000),
       own,
       history,
-      ...(post.kind === PostKind.action && { action: true }),
-      ...(history && post.seq <= (this.restored.get(keyOf(post)) ?? -1) && { seen: true }),
+      action: post.kind === PostKind.action || undefined,
+      seen: (history && post.seq <= (this.restored.get(keyOf(post)) ?? -1)) || undefined,
     };
   }
 
@@ -168,7 +167,7 @@ export class Scribe {
     this.topicAt = post.clock;
     this.topic = utf8Of(post.body);
     if (history && this.topic === "") return;
-    const { name, member, at } = this.messageOf(post, history, false);
+    const { name, member, at } = this.headingOf(post, history, false);
     this.config.tell({ event: "topic", name, member, text: this.topic, at, history });
   }
 
@@ -259,10 +258,69 @@ export class Scribe {
     });
   }
 
-  private follow(id: string, seq: number): void {
+  private follow(post: Post, texts: number): void {
     if (this.receipts === undefined) return;
-    this.receipts.push({ id, seq, shown: "" });
-    if (this.receipts.length > RECEIPTS_MAX) this.receipts.shift();
+    for (let index = Math.max(0, texts - RECEIPTS_MAX); index < texts; index += 1)
+      this.receipts.push({ id: textIdOf(post, index), seq: post.seq, shown: "" });
+    this.receipts.splice(0, this.receipts.length - RECEIPTS_MAX);
+  }
+}
+
+/** What the texts of one post have in common. */
+type Heading = Omit<MessageView, "id" | "text">;
+
+/**
+ * A text as an event: one small object for each, of which there may be a million a second. The id is made when somebody
+ * looks, which most who listen never do.
+ */
+class TextEvent implements MessageView {
+  constructor(
+    readonly text: string,
+    private readonly post: Post,
+    private readonly index: number,
+    private readonly heading: Heading,
+  ) {}
+
+  get event(): "message" {
+    return "message";
+  }
+
+  get id(): string {
+    return textIdOf(this.post, this.index);
+  }
+
+  get name(): string {
+    return this.heading.name;
+  }
+
+  get member(): MemberId {
+    return this.heading.member;
+  }
+
+  get at(): number {
+    return this.heading.at;
+  }
+
+  get own(): boolean {
+    return this.heading.own;
+  }
+
+  get history(): boolean {
+    return this.heading.history;
+  }
+
+  get action(): true | undefined {
+    return this.heading.action;
+  }
+
+  get seen(): true | undefined {
+    return this.heading.seen;
+  }
+
+  /** For scripts: what was seen in an earlier run matters to a screen only. */
+  toJSON(): ChatEvent {
+    const { event, id, text, heading } = this;
+    return { event, id, text, ...heading, seen: undefined };
   }
 }
 

@@ -156,6 +156,20 @@ export function encodeTexts(texts: readonly string[]): Uint8Array {
   return Buffer.from(texts.join("\0"));
 }
 
+/** Such a body of any length, cut into as few as posts can hold. No text is longer than that. */
+export function fittingBodies(body: Uint8Array): Uint8Array[] {
+  const bodies: Uint8Array[] = [];
+  let start = 0;
+  while (body.length - start > limits.bodyMaxBytes) {
+    const end = body.lastIndexOf(0, start + limits.bodyMaxBytes);
+    assert(end >= start, "a text fits a post");
+    bodies.push(body.subarray(start, end));
+    start = end + 1;
+  }
+  bodies.push(body.subarray(start));
+  return bodies;
+}
+
 /** One decode and one split for the whole post, however many lines it holds. */
 export function decodeTexts(body: Uint8Array): string[] {
   return utf8Of(body).split("\0", limits.textsPerPostMax);

@@ -5,7 +5,7 @@
  * needs of these is handed in. So a thousand nodes run in one test, and a run with the same events and seeds is the same.
  */
 import { type ByeReason, encode, type LinkId, type Message, type PeerInfo } from "../codec/message.ts";
-import { encodeTexts, isSaid, type MemberId, type Post, PostKind, sealPost } from "../codec/post.ts";
+import { encodeTexts, fittingBodies, isSaid, type MemberId, type Post, PostKind, sealPost } from "../codec/post.ts";
 import { assert, PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { Clock } from "./clock.ts";
@@ -173,20 +173,10 @@ export class RoomNode {
 
   /** What is said within one turn goes into as few posts as it fits. */
   private onSay(texts: readonly string[]): void {
-    let batch: string[] = [];
-    let bytes = 0;
-    for (const text of texts) {
-      const length = Buffer.byteLength(text) + 1;
-      assert(length - 1 <= limits.bodyMaxBytes, "a text fits a post");
-      if (bytes + length > limits.bodyMaxBytes + 1 || batch.length === limits.textsPerPostMax) {
-        this.publish(PostKind.text, encodeTexts(batch));
-        batch = [];
-        bytes = 0;
-      }
-      batch.push(text);
-      bytes += length;
-    }
-    if (batch.length > 0) this.publish(PostKind.text, encodeTexts(batch));
+    const { textsPerPostMax } = limits;
+    for (let at = 0; at < texts.length; at += textsPerPostMax)
+      for (const body of fittingBodies(encodeTexts(texts.slice(at, at + textsPerPostMax))))
+        this.publish(PostKind.text, body);
   }
 
   private publish(kind: number, body: Uint8Array): Post {

@@ -19,7 +19,9 @@ export function runJson(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
   const front: LineFront = {
     event(event) {
       if (event.event === "direct" || event.event === "rename") talk.hear([event]);
-      return event.event === "notice" || event.event === "reached" ? "" : jsonLine(event);
+      if (event.event === "notice" || event.event === "reached") return "";
+      // What was seen in an earlier run matters to a screen only.
+      return jsonLine(event.event === "direct" ? { ...event, seen: undefined } : event);
     },
     line: (text, damaged) => (damaged ? errorLine("bad_command", "the line is not UTF-8") : runCommand(talk, text)),
     overlong: bytes => errorLine("bad_command", `the line is too long: ${bytes} bytes`),
@@ -115,11 +117,7 @@ interface ResultEvent {
 }
 
 function jsonLine(event: ChatEvent | ResultEvent): string {
-  // What was seen in an earlier run matters to a screen only.
-  const json = JSON.stringify(
-    event,
-    "seen" in event ? (key, value) => (key === "seen" ? undefined : value) : undefined,
-  );
+  const json = JSON.stringify(event);
   return `${unsafeInTerminals.test(json) ? json.replace(eachUnsafe, escaped) : json}\n`;
 }
 

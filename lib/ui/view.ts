@@ -56,9 +56,9 @@ export interface MessageView {
   /** Part of the backlog found on arrival. */
   readonly history: boolean;
   /** An action: `waves` for "Bob waves". */
-  readonly action?: true;
+  readonly action?: true | undefined;
   /** It was there in an earlier run already. */
-  readonly seen?: true;
+  readonly seen?: true | undefined;
 }
 
 /** A text from the store; `to` says whom a direct one was for. */

@@ -59,7 +59,7 @@ test("what people type is a command here, too, with its parameters as fields", a
 
 test("what only a screen needs to know is left out", async () => {
   const chat = new FakeChat();
-  const old = { ...message("old"), history: true };
+  const old = { ...message("old"), event: "direct", to: "Alice", history: true } as const;
   const { output } = await run(runJson, chat, [
     () => chat.emit({ ...old, seen: true }, { event: "reached", id: "0123456789abcdef", reached: 1, linked: 1 }),
   ]);
