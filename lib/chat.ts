@@ -13,7 +13,7 @@
  */
 import type { LinkId, PeerInfo } from "./codec/message.ts";
 import { NO_ROOM } from "./codec/message.ts";
-import { type Address, PostKind, ROOM_BYTES, type RoomId } from "./codec/post.ts";
+import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId } from "./codec/post.ts";
 import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
@@ -76,6 +76,8 @@ export class Chat implements ChatControl {
   private entryAddress: Address | undefined;
   private saying: string[] = [];
   private events: ChatEvent[] = [];
+  /** What this node said itself: shown when it is on its way. */
+  private echoes: Post[] = [];
   private readonly listeners = new Set<(events: readonly ChatEvent[]) => void>();
   private turnScheduled = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -365,6 +367,7 @@ export class Chat implements ChatControl {
       room,
       identity: this.identity,
       verify: verifySignature,
+      checksLater: this.store.trouble !== undefined,
       random: Math.random,
       session: this.session,
       name: this.currentName,
@@ -489,10 +492,10 @@ export class Chat implements ChatControl {
 
   private armTimer(): void {
     const at = this.node?.wakeAt ?? Number.POSITIVE_INFINITY;
-    if (at === this.timerAt) return;
+    // One that fires too early costs less than one set anew with every text.
+    if (at >= this.timerAt) return;
     clearTimeout(this.timer);
     this.timerAt = at;
-    if (at === Number.POSITIVE_INFINITY) return;
     this.timer = setTimeout(
       () => {
         this.timerAt = Number.POSITIVE_INFINITY;
@@ -525,6 +528,7 @@ export class Chat implements ChatControl {
 
   private endTurn(): void {
     this.store.flush();
+    for (const post of this.echoes.splice(0)) this.scribe.said(post, false);
     if (this.waiting !== undefined && this.node?.isBacklogged === false) {
       this.waiting.resolve();
       this.waiting = undefined;
@@ -558,7 +562,9 @@ export class Chat implements ChatControl {
   private onNews(news: News): void {
     switch (news.type) {
       case "said":
-        return this.scribe.said(news.post, news.history);
+        if (this.isEcho(news)) this.echoes.push(news.post);
+        else this.scribe.said(news.post, news.history);
+        return;
       case "joined":
         return this.scribe.joined(news.member, news.present);
       case "left":
@@ -589,6 +595,12 @@ export class Chat implements ChatControl {
       default:
         return unreachable(news);
     }
+  }
+
+  /** Topic and away are state, which whoever sets it may read at once. */
+  private isEcho({ post, history }: Extract<News, { type: "said" }>): boolean {
+    const isState = post.kind === PostKind.topic || post.kind === PostKind.away;
+    return post.author === this.identity.member && !history && !isState;
   }
 
   private fail(code: ChatError["code"], message: string): void {

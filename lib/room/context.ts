@@ -23,6 +23,8 @@ export interface RoomConfig {
   readonly name: string;
   readonly hosts: readonly string[];
   readonly port: number;
+  /** Nothing is stored: what an author said to us itself may be told before its signature is checked. */
+  readonly checksLater: boolean;
   /** The address by which this node came into the room. */
   readonly entry: Address | undefined;
 }

@@ -212,7 +212,7 @@ export class Log {
 
   append(stream: Stream, post: Post): void {
     // Nobody has what lies between.
-    if (post.seq !== stream.head + 1) while (stream.retained > 0) this.drop(stream);
+    if (post.seq !== stream.head + 1) this.dropAll(stream);
     stream.append(post);
     this.weigh(stream, post, 1);
     while (this.posts > limits.logMaxPosts || this.bytes > limits.logMaxBytes) this.evict();
@@ -248,6 +248,11 @@ export class Log {
         if (post !== undefined) posts.push(post);
       }
     return posts.sort(byClock);
+  }
+
+  /** Drops what is held of a stream beside post 0; its head stays. */
+  dropAll(stream: Stream): void {
+    while (stream.retained > 0) this.drop(stream);
   }
 
   /** Drops the oldest post of whoever holds most. */

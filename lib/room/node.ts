@@ -103,11 +103,23 @@ export class RoomNode {
     this.context.now = now;
     this.context.wall = wall;
     this.noticeSleep(wall - now);
-    this.dispatch(event);
+    if (!this.isTakenAtOnce(event)) {
+      this.spread.check();
+      this.dispatch(event);
+    }
     this.spread.flush();
     const { effects } = this;
     this.effects = [];
     return effects;
+  }
+
+  /** Whether the event was a post that could be told before its check; before any other event all are checked. */
+  private isTakenAtOnce(event: RoomEvent): boolean {
+    if (event.type !== "message" || event.message.type !== "post" || this.hasEnded) return false;
+    const peer = this.context.peers.get(event.link);
+    if (peer === undefined || !this.spread.takeUnchecked(peer, event.message.post)) return false;
+    peer.lastHeardAt = this.context.now;
+    return true;
   }
 
   private dispatch(event: RoomEvent): void {
@@ -475,6 +487,9 @@ export class RoomNode {
     switch (timer.type) {
       case "link":
         return this.onLinkTimer(timer.link);
+      case "check":
+        // Whatever woke the node, all is checked by now.
+        return;
       case "have":
         return this.spread.onHaveTimer();
       case "compare":

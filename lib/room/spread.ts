@@ -6,7 +6,7 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { type MemberId, memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
+import { isSaid, type MemberId, memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
@@ -23,6 +23,8 @@ export class Spread {
   private readonly requesting = new Set<Peer>();
   /** Streams nobody has opened for us yet, and until when we wait for whom we asked. */
   private readonly opening = new Map<string, number>();
+  /** Posts in the log that are told already and not checked yet. */
+  private readonly unchecked: { readonly peer: Peer; readonly stream: Stream; readonly post: Post }[] = [];
 
   /** `onAccepted` interprets a post that is new, checked and in its turn. */
   constructor(
@@ -97,6 +99,39 @@ export class Spread {
       this.accept(next.from, stream, next.post);
   }
 
+  /**
+   * Takes a post that came from its author itself, where nobody waits for us to hand it on: the link has proved who
+   * said it, so it is told first and checked a moment later. Returns whether it was such a post.
+   */
+  takeUnchecked(peer: Peer, post: Post): boolean {
+    const { config, log, timers, now } = this.context;
+    if (!config.checksLater || peer.info.member !== post.author || !isSaid(post)) return false;
+    const stream = log.get(post.author, post.session);
+    if (stream === undefined || post.seq !== stream.head + 1 || stream.aheadBytes > 0) return false;
+    for (const other of stream.tree.eager) if (other !== peer) return false;
+    if (this.unchecked.length >= limits.uncheckedMaxPosts) return false;
+    if (this.unchecked.length === 0) timers.arm({ type: "check" }, now);
+    this.unchecked.push({ peer, stream, post });
+    peer.claims.raise(stream, post.seq);
+    log.append(stream, post);
+    this.onAccepted(stream, post);
+    return true;
+  }
+
+  /** Checks what was told before its turn, and hands it on. Nothing leaves this node unchecked. */
+  check(): void {
+    for (const { peer, stream, post } of this.unchecked.splice(0)) {
+      // One that fails takes those behind it along.
+      if (stream.floor > post.seq) continue;
+      const fault = this.faultOf(stream, post);
+      if (fault === undefined) this.handOn(peer, stream, post);
+      else {
+        this.context.log.dropAll(stream);
+        this.context.drop(peer, fault);
+      }
+    }
+  }
+
   private open(peer: Peer, post: Post): void {
     const { log } = this.context;
     const introduction = introductionOf(post);
@@ -112,7 +147,8 @@ export class Spread {
     this.opening.delete(keyOf(post));
     this.plant(stream, peer);
     peer.claims.raise(stream, 0);
-    this.spread(peer, stream, post);
+    this.handOn(peer, stream, post);
+    this.onAccepted(stream, post);
   }
 
   /** A new author's tree is that of whoever stands where it enters the mesh. */
@@ -126,10 +162,11 @@ export class Spread {
 
   private accept(peer: Peer, stream: Stream, post: Post): void {
     this.context.log.append(stream, post);
-    this.spread(peer, stream, post);
+    this.handOn(peer, stream, post);
+    this.onAccepted(stream, post);
   }
 
-  private spread(peer: Peer, stream: Stream, post: Post): void {
+  private handOn(peer: Peer, stream: Stream, post: Post): void {
     const { clock, wall } = this.context;
     clock.observe(post.clock, wall);
     // Its news was under way when we pruned it, and came first all the same. Without it we might be fed in a circle.
@@ -138,7 +175,6 @@ export class Spread {
     this.context.emit({ type: "persist", post });
     this.push(stream, post, peer);
     if (mayImprove) this.tryAnotherFeed(stream, peer);
-    this.onAccepted(stream, post);
   }
 
   /** The first copy shows the shortest way; so now and then a second one is asked for, at random. */

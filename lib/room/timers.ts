@@ -11,6 +11,7 @@ export type Timer =
   | { readonly type: "link"; readonly link: LinkId }
   | { readonly type: "have" }
   | { readonly type: "compare" }
+  | { readonly type: "check" }
   | { readonly type: "graft"; readonly stream: Stream }
   | { readonly type: "mesh" }
   | { readonly type: "suspect"; readonly member: MemberId }

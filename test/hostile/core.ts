@@ -50,6 +50,7 @@ export class Node implements End {
       room,
       identity,
       verify: verifySignature,
+      checksLater: false,
       random: randomStream(1, name),
       session,
       name,

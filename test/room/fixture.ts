@@ -69,13 +69,14 @@ export class Bench {
   private readonly names = new Map<string, string>();
   private pinged = 0;
 
-  constructor(authors: readonly Author[] = [], joining = false) {
+  constructor(authors: readonly Author[] = [], { joining = false, checksLater = false } = {}) {
     for (const { member, name } of [this.me, ...authors]) this.names.set(member, name);
     const { member, publicKey, sign } = this.me;
     this.node = new RoomNode({
       room: ROOM,
       identity: { member, publicKey, sealKey: publicKey, sign },
       verify: (key, bytes, signature) => Buffer.from(seal(key, bytes)).equals(signature),
+      checksLater,
       random: () => 0.5,
       session: this.me.session,
       name: "Me",

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { OPEN_END } from "../../lib/codec/message.ts";
-import { encodeLosses, PostKind } from "../../lib/codec/post.ts";
+import { encodeLosses, type Post, PostKind } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import { Author, Bench } from "./fixture.ts";
 
@@ -72,6 +72,64 @@ describe("a text", () => {
     const texts = Array.from({ length: limits.textsPerPostMax + 1 }, () => "x");
     const kept = new Bench().handle({ type: "say", texts }).filter(line => line.startsWith("persist"));
     expect(kept).toHaveLength(2);
+  });
+});
+
+describe("what its author says to us, where nothing is stored,", () => {
+  /** Bob is linked to us, and so is Carol, who gets his posts from himself. */
+  const room = () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol], { checksLater: true });
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    bench.receive(3, { type: "prune", streams: [{ author: bob.member, session: 1 }] });
+    return { bob, carol, bench };
+  };
+  const forgery = (post: Post): Post => ({ ...post, signature: new Uint8Array(64) });
+
+  test("is told at once, and checked and handed on with the next event", () => {
+    const { bob, bench } = room();
+    expect(bench.post(1, bob.text("hi"))).toEqual(['tell said Bob 1 text "hi"']);
+    expect(bench.node.wakeAt).toBe(bench.now);
+    expect(bench.handle({ type: "tick" })).toEqual(['persist Bob 1 text "hi"']);
+    expect(bench.post(1, bob.text("and"))).toEqual(['tell said Bob 2 text "and"']);
+    expect(
+      bench.receive(3, { type: "want", entries: [{ author: bob.member, session: 1, from: 1, to: OPEN_END }] }),
+    ).toEqual(['persist Bob 2 text "and"', 'send 3: post Bob 1 text "hi"', 'send 3: post Bob 2 text "and"']);
+  });
+
+  test("is checked first where somebody waits for us to hand it on, or somebody else brings it", () => {
+    const { bob, carol, bench } = room();
+    expect(bench.post(3, bob.text("by Carol"))).toContain('persist Bob 1 text "by Carol"');
+    bench.receive(3, { type: "want", entries: [{ author: bob.member, session: 1, from: 2, to: OPEN_END }] });
+    expect(bench.post(1, bob.text("hi"))).toEqual([
+      'persist Bob 2 text "hi"',
+      'send 3: post Bob 2 text "hi"',
+      'tell said Bob 2 text "hi"',
+    ]);
+    expect(bench.post(3, forgery(carol.post(PostKind.remove, new Uint8Array())))).toContain("blame 3: bad_signature");
+  });
+
+  test("goes no further if it is not signed, nor does what lies behind it, and its author is dropped", () => {
+    const { bob, bench } = room();
+    expect(bench.post(1, forgery(bob.text("hi")))).toEqual(['tell said Bob 1 text "hi"']);
+    expect(bench.post(1, bob.text("and"))).toEqual(['tell said Bob 2 text "and"']);
+    expect(
+      bench.receive(3, { type: "want", entries: [{ author: bob.member, session: 1, from: 1, to: OPEN_END }] }),
+    ).toEqual([
+      "close 1: fault",
+      "blame 1: bad_signature",
+      "send 3: have news [Bob/1 3-2]",
+      "send 3: want [Bob/1 3-∞]",
+    ]);
+    expect(bench.node.log.get(bob.member, 1)?.retained).toBe(0);
+  });
+
+  test("waits for its check in a short line", () => {
+    const { bob, bench } = room();
+    const seen = Array.from({ length: limits.uncheckedMaxPosts + 1 }, (_, nth) => bench.post(1, bob.text(`${nth}`)));
+    expect(seen.slice(0, -1).every(effects => effects.length === 1)).toBe(true);
+    expect(seen.at(-1)?.filter(effect => effect.startsWith("persist"))).toHaveLength(limits.uncheckedMaxPosts + 1);
   });
 });
 
@@ -270,7 +328,7 @@ describe("a newcomer", () => {
 
   test("is told nothing until it knows all, then who is here and what was said, in order", () => {
     const [bob, carol] = [new Author("Bob"), new Author("Carol")];
-    const bench = new Bench([bob, carol], true);
+    const bench = new Bench([bob, carol], { joining: true });
     bench.handle({ type: "up", link: 0, peer: bench.peerOf(bob), dialled: true });
     const [add, early, other, late] = [bob.add(), bob.text("early"), carol.add(), carol.text("late")];
     const entries = [bob, carol].map(({ member: author, session }) => ({ author, session, floor: 1, head: 1 }));

@@ -342,6 +342,8 @@ export class SimNode {
         sign: bytes => seal(this.publicKey, bytes),
       },
       verify: (publicKey, bytes, signature) => Buffer.from(seal(publicKey, bytes)).equals(signature),
+      // One half shows what an author said to it before the check.
+      checksLater: this.index % 2 === 1,
       random,
       session: this.session,
       name: this.name,
