@@ -104,7 +104,8 @@ export class RoomNode {
     this.context.wall = wall;
     this.noticeSleep(wall - now);
     if (!this.isTakenAtOnce(event)) {
-      this.spread.check();
+      // What we say ourselves hands on nothing of others, and an answer is not to wait either.
+      if (event.type !== "say") this.spread.check();
       this.dispatch(event);
     }
     this.spread.flush();

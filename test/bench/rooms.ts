@@ -44,8 +44,8 @@ export interface Cast {
 
 /** What is said, in all rooms alike. */
 export const LINE_BYTES = 100;
-/** A script's pipe holds 64 KiB: so much is said within one turn. */
-export const LINES_PER_TURN = 655;
+/** A pipe holds 64 KiB, line feeds included: so much is said within one turn. */
+export const LINES_PER_TURN = 648;
 
 /** Opens a room of `size` processes, each reaching all others, does `work` in it, and ends them all. */
 export async function inRoom<T>(
