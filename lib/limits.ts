@@ -76,8 +76,12 @@ export const limits = {
   turnMs: 3,
   /** A reader that takes nothing for so long while data waits is gone. */
   linkStuckTimeoutMs: 30_000,
-  /** A link that was silent for so long is pinged … */
+  /** A link that was silent for so long is pinged by who has dialled it … */
   pingIdleMs: 5_000,
+  /** … and by the other end so much later, since one ping tells both that the link is alive; … */
+  pingYieldMs: 1_000,
+  /** … those of all links at the same moments, so that an idle node wakes once for all … */
+  linkTimerGridMs: 1_000,
   /** … and given up when it stays silent. Lost members are told of within 15 s. */
   linkSilenceTimeoutMs: 11_000,
 
@@ -179,5 +183,9 @@ assert(limits.fullMeshLinksMax < limits.linksMax, "a full mesh leaves room for n
 assert(limits.digestEntriesMax * 24 + 5 <= limits.frameMaxBytes, "a digest fits a frame");
 assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");
 assert(limits.pingIdleMs * 2 <= limits.linkSilenceTimeoutMs, "a ping has time to be answered");
-assert(limits.linkSilenceTimeoutMs + limits.lostPauseMaxMs < 15_000, "a lost member is told of within 15 s");
+assert(limits.pingIdleMs + limits.pingYieldMs < limits.linkSilenceTimeoutMs, "both ends ping before they give up");
+assert(
+  limits.linkSilenceTimeoutMs + limits.linkTimerGridMs + limits.lostPauseMaxMs < 15_000,
+  "a lost member is told of within 15 s",
+);
 assert(limits.handshakeTimeoutMs < 10_000, "an unreachable host is told of within 10 s");

@@ -236,7 +236,7 @@ export class RoomNode {
   }
 
   private onUp(link: LinkId, info: PeerInfo, dialled: boolean): void {
-    const { peers, linked, now, timers } = this.context;
+    const { peers, linked, now } = this.context;
     if (dialled) this.mesh.onDialled(link);
     if (this.isOutdated(info)) return this.turnAway(link, info.member);
     const peer = new Peer(link, info, dialled, now);
@@ -251,7 +251,7 @@ export class RoomNode {
     this.spread.onUp(peer);
     this.members.refresh(info.member, "lost");
     this.ping(peer);
-    timers.arm({ type: "link", link }, now + limits.pingIdleMs);
+    this.armLink(link, now + limits.pingIdleMs);
     if (this.isIsolated) {
       this.isIsolated = false;
       this.tell({ type: "linked" });
@@ -446,7 +446,7 @@ export class RoomNode {
   }
 
   private onLinkTimer(link: LinkId): void {
-    const { now, timers, peers } = this.context;
+    const { now, peers } = this.context;
     const peer = peers.get(link);
     if (peer === undefined) return;
     // Compared as it is armed: the same sum, so that rounding cannot make a timer that is due and does nothing.
@@ -455,9 +455,15 @@ export class RoomNode {
       this.close(link, "fault");
       return this.onDown(link);
     }
-    const pingDueAt = Math.max(peer.lastHeardAt, peer.ping?.sentAt ?? 0) + limits.pingIdleMs;
-    if (pingDueAt <= now) this.ping(peer);
-    timers.arm({ type: "link", link }, Math.min(silenceAt, Math.max(pingDueAt, now + limits.pingIdleMs)));
+    const idleMs = peer.dialled ? limits.pingIdleMs : limits.pingIdleMs + limits.pingYieldMs;
+    const pingDueAt = () => Math.max(peer.lastHeardAt, peer.ping?.sentAt ?? 0) + idleMs;
+    if (pingDueAt() <= now) this.ping(peer);
+    this.armLink(link, Math.min(silenceAt, pingDueAt()));
+  }
+
+  private armLink(link: LinkId, at: number): void {
+    const { linkTimerGridMs } = limits;
+    this.context.timers.arm({ type: "link", link }, Math.ceil(at / linkTimerGridMs) * linkTimerGridMs);
   }
 
   // Posts.

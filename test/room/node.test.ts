@@ -271,6 +271,24 @@ describe("the roster", () => {
   });
 });
 
+describe("an idle link", () => {
+  test("is pinged by who has dialled it, and by the other end a second later, all of them at once", () => {
+    const [bob, carol, dave] = [new Author("Bob"), new Author("Carol"), new Author("Dave")];
+    const bench = new Bench([bob, carol, dave]);
+    for (const [link, author] of [bob, carol, dave].entries()) {
+      bench.wait(100);
+      bench.handle({ type: "up", link, peer: bench.peerOf(author), dialled: author !== bob });
+      bench.post(link, author.add());
+      bench.pong(link);
+    }
+    const pings = (until: number) => bench.wait(until - bench.now).filter(effect => effect.endsWith(": ping"));
+    expect(pings(6_999)).toEqual([]);
+    expect(pings(7_000)).toEqual(["send 1: ping", "send 2: ping"]);
+    expect(pings(7_999)).toEqual([]);
+    expect(pings(8_000)).toEqual(["send 0: ping"]);
+  });
+});
+
 describe("a peer at fault", () => {
   test("is dropped for a forged post, and nobody else notices", () => {
     const [bob, mallory] = [new Author("Bob"), new Author("Mallory")];
