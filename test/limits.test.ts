@@ -64,7 +64,7 @@ describe("the page", () => {
         `${limits.aheadMaxPosts}, and ${mebibytes(limits.aheadMaxBytes)}; over all sessions ${mebibytes(limits.aheadTotalMaxBytes)}`,
       ],
       [
-        "answers to `compare`, a link",
+        "answers to `compare` and `list`, a link",
         `${limits.comparesBurst} in a row, then one in ${seconds(limits.compareAgainMs)}`,
       ],
     ]);
