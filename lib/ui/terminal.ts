@@ -40,16 +40,12 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const times = new Times(options.time);
   if (isAccessible()) return runAccessible(chat, times, options.doctor);
   const talk = new Talk(chat, times, options.doctor);
-  const look = new Look(
-    picocolors,
-    times,
-    () => process.stdout.columns || 80,
-    () => chat.invitation(),
-  );
+  const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
+  const invitation = () => chat.invitation();
+  const look = new Look(picocolors, times, () => size().columns, invitation);
   const output = new TerminalOutput();
   let present = chat.members().length;
   let isLookedAt = false;
-  const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
   const label = () => ({ name: chat.name, count: present, partner: talk.partner?.name });
   const spell = knowsUtf8(process.env) ? String : spellAscii;
   const screen = new Screen(output, size, current => prompt.frame(current, label()), spell);
@@ -86,8 +82,11 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   chat.watchReach();
   const unsubscribe = chat.subscribe(events => {
     talk.hear(events);
-    if (events.some(({ event }) => rosterEvents.has(event))) present = chat.members().length;
+    const isOther = events.some(({ event }) => rosterEvents.has(event));
+    if (isOther) present = chat.members().length;
     if (feed.show([...events, ...solitude(events, present)], bellRule(chat)) && !isLookedAt) output.write(bell);
+    // Who shares a line with others is written into it, which leaves the prompt as it was.
+    if (isOther) screen.draw();
   });
   const give = takeTerminal(screen, output);
   try {

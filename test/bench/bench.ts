@@ -6,6 +6,7 @@ import { codecCase } from "./cases/codec.ts";
 import { coreCase } from "./cases/core.ts";
 import { crowdCase, eightCase, eightDelayCase } from "./cases/eight.ts";
 import { idleCase, memoryCase } from "./cases/footprint.ts";
+import { keysCase, millionCase } from "./cases/living.ts";
 import { delayCase, singleCase, speedCase } from "./cases/pair.ts";
 import { pourCase } from "./cases/pour.ts";
 import { raw } from "./cases/raw.ts";
@@ -28,6 +29,8 @@ const CASES: readonly Case[] = [
   startCase,
   memoryCase,
   idleCase,
+  keysCase,
+  millionCase,
   coreCase,
 ];
 const RUNS = 5;

@@ -160,6 +160,17 @@ test("who loses all links says so, keeps what is said, and delivers it when the 
   await bob.until("Alice: now I am");
 });
 
+test("the prompt counts everybody who comes and goes, also where they share a line", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  const port = await portOn(alice);
+  for (const count of [2, 3, 4, 5, 6]) {
+    world.pipe([`Guest${count}`, "127.0.0.1", port]);
+    await alice.until(new RegExp(`^Alice ⋅ ${count} ›`, "m"));
+  }
+  await alice.until("→ Guest5, Guest6 joined");
+});
+
 test("who is the last one left is told so, once, and that what is said is kept", async () => {
   await using world = await World.open();
   const alice = world.terminal(["Alice"]);
