@@ -66,8 +66,8 @@ export const limits = {
   linkCreditBytes: 1 * MiB,
   /** Posts under way to one peer, that it has not told by a pong to have handled. More would delay whoever talks next. */
   windowBytes: 1 * MiB,
-  /** What a post costs there beside its bytes: to check a signature takes as long as to move so many. */
-  postCostBytes: 1 * KiB,
+  /** What a post costs there beside its bytes: to check a signature takes about as long as to move so many, encrypted. */
+  postCostBytes: 16 * KiB,
   /** What may wait all the same (answers, control frames) before the link is given up. */
   linkQueueMaxBytes: 8 * MiB,
   /** What a link has sent is handled for so long at once; the rest takes turns with others that are behind … */

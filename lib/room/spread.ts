@@ -21,8 +21,9 @@ export class Spread {
   private readonly news = new Map<Stream, number>();
   /** Peers with wants or prunes to send at the end of this event. */
   private readonly requesting = new Set<Peer>();
-  /** Streams nobody has opened for us yet, and until when we wait for whom we asked. */
-  private readonly opening = new Map<string, number>();
+  /** Streams nobody has opened for us yet, and until when we wait for whom we asked: those asked for lately, and before. */
+  private opening = new Map<string, number>();
+  private openingBefore = new Map<string, number>();
   /** Posts in the log that are told already and not checked yet. */
   private readonly unchecked: { readonly peer: Peer; readonly stream: Stream; readonly post: Post }[] = [];
 
@@ -144,7 +145,7 @@ export class Spread {
       return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
     const stream = log.open(post);
     if (stream === undefined) return;
-    this.opening.delete(keyOf(post));
+    for (const asked of [this.opening, this.openingBefore]) asked.delete(keyOf(post));
     this.plant(stream, peer);
     peer.claims.raise(stream, 0);
     this.handOn(peer, stream, post);
@@ -367,11 +368,13 @@ export class Spread {
   private askToOpen(peer: Peer, entry: HaveEntry): void {
     const { now } = this.context;
     const key = keyOf(entry);
-    if ((this.opening.get(key) ?? 0) > now) return;
-    this.opening.delete(key);
-    // Sessions that do not exist may fill this; whoever is pushed out is asked for once more.
-    const [oldest] = this.opening.keys();
-    if (oldest !== undefined && this.opening.size >= limits.sessionsMax) this.opening.delete(oldest);
+    if ((this.opening.get(key) ?? this.openingBefore.get(key) ?? 0) > now) return;
+    // Sessions that do not exist may fill this; whoever is pushed out is asked for once more. Half of them at a time:
+    // to look for the oldest of a map that has lost many is to walk past all those.
+    if (this.opening.size >= limits.sessionsMax / 2) {
+      this.openingBefore = this.opening;
+      this.opening = new Map();
+    }
     this.opening.set(key, now + limits.graftDelayRoundTrips * roundTrip(peer) + limits.haveIntervalMs);
     this.want(peer, { author: entry.author, session: entry.session, from: 0, to: OPEN_END });
   }

@@ -202,7 +202,7 @@ describe("a reader who has fallen behind", () => {
     for (let turn = 0; turn < 40; turn++) reader.drained();
     const before = reader.received.length;
     reader.send({ type: "want", entries });
-    for (let turn = 0; turn < 4; turn++) reader.drained();
+    for (let turn = 0; turn < 6; turn++) reader.drained();
     const later = reader.received.slice(before);
     const quiet = later.filter(
       message => message.type === "post" && Buffer.from(message.post.body).toString() === "hi",
