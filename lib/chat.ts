@@ -378,6 +378,7 @@ export class Chat implements ChatControl {
     // A room that was made just now has no past.
     const restored = joining ? this.store.recent(room, RESTORED_POSTS_MAX, RESTORED_MAX_BYTES) : [];
     this.scribe.restore(restored);
+    if (joining) this.transport.hurry(limits.syncTimeoutMs);
     this.dispatch({ type: "start", restored, joining });
   }
 

@@ -74,6 +74,28 @@ export const limits = {
   sliceMs: 1,
   /** … for so long in one turn of the loop, in which everybody else waits. */
   turnMs: 3,
+  /** What it costs to handle a message: a post's check, store and way on, … */
+  checkCostUs: 150,
+  /** … anything else, … */
+  messageCostUs: 10,
+  /** … and each byte, of entries in a list, … */
+  entryByteCostNs: 50,
+  /** … and of texts. */
+  textByteCostNs: 5,
+  /** So much of it a link may have us do: at first, … */
+  allowanceStartMs: 20,
+  /** … at most, after a while of silence, … */
+  allowanceMaxMs: 200,
+  /** … and what is added in a second. Beyond that it is slowed down, … */
+  allowancePerSecondMs: 40,
+  /** … where others have said something so lately, … */
+  conversationMs: 1_000,
+  /** … and any number of those who are slowed down get no more than so many. */
+  debtorsAtOnce: 3,
+  /** Where all who are behind have no allowance left, one looks again after that. */
+  debtPauseMs: 5,
+  /** What a link hands on for others counts so much less: they were slowed down where they said it. */
+  relayDiscount: 8,
   /** A reader that takes nothing for so long while data waits is gone. */
   linkStuckTimeoutMs: 30_000,
   /** A link that was silent for so long is pinged by who has dialled it … */

@@ -9,11 +9,11 @@
 
 import { FrameBuffer } from "../codec/frame.ts";
 import { type ByeReason, decode, encode, type Message, type PeerInfo, type RefusalInfo } from "../codec/message.ts";
-import type { Address, RoomId } from "../codec/post.ts";
+import { type Address, type MemberId, PostKind, type RoomId } from "../codec/post.ts";
 import { PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Handshake } from "./handshake.ts";
-import type { Turns, Worker } from "./turns.ts";
+import { Allowance, type Turns, type Worker } from "./turns.ts";
 
 /** How long a link waits for what. Tests make them shorter. */
 export interface Deadlines {
@@ -80,6 +80,9 @@ export class Link implements Worker {
   private closingSince = 0;
   private timer: Timer | undefined;
   private everUp = false;
+  /** Who is there, once it is up. */
+  private peer: MemberId | undefined;
+  readonly allowance = new Allowance(performance.now());
 
   constructor(
     readonly id: number,
@@ -150,7 +153,7 @@ export class Link implements Worker {
   admit(): void {
     if (this.phase !== "open") return;
     const { frame, peer, room } = this.handshake.admit();
-    this.opened();
+    this.opened(peer);
     // Ahead of the flush, so that what the owner says at once leaves together with the welcome.
     this.later(() => this.events.up(this, peer, room));
     this.enqueue(frame);
@@ -209,7 +212,9 @@ export class Link implements Worker {
   onData(chunk: Buffer): void {
     if (this.phase !== "open") return;
     this.guard(() => this.frames.add(chunk));
-    if (!this.work(performance.now() + limits.sliceMs) || this.isOrphan) return;
+    const now = performance.now();
+    const isBehind = this.turns.mustWait(this, now) || this.work(now + limits.sliceMs);
+    if (!isBehind || this.isOrphan) return;
     this.socket?.pause();
     this.turns.add(this);
   }
@@ -217,12 +222,15 @@ export class Link implements Worker {
   /** Handles what came in, until then at least one frame. */
   work(until: number): boolean {
     this.guard(() => {
+      let now = 0;
       while (this.phase === "open") {
         const frame = this.frames.next();
         if (frame === undefined) break;
-        this.onFrame(frame);
+        const message = this.onFrame(frame);
+        now = performance.now();
+        if (message !== undefined) this.account(message, frame.length, now);
         // The handshake is three frames at most, and each is in its place or the last.
-        if (this.up && performance.now() >= until) break;
+        if (this.up && now >= until) break;
       }
     });
     // Whoever closes a link in the middle of a chunk hears nothing of the rest.
@@ -244,12 +252,13 @@ export class Link implements Worker {
     this.socket = undefined;
   }
 
-  private onFrame(frame: Uint8Array): void {
+  /** Returns what was said, once the handshake is over. */
+  private onFrame(frame: Uint8Array): Message | undefined {
     const outcome = this.handshake.receive(decode(frame));
     switch (outcome.type) {
       case "talk":
         this.events.message(this, outcome.message);
-        break;
+        return outcome.message;
       case "knock":
         // Not before the whole chunk is read: nobody may talk ahead of the welcome.
         this.later(() => {
@@ -257,7 +266,7 @@ export class Link implements Worker {
         });
         break;
       case "up":
-        this.opened();
+        this.opened(outcome.peer);
         this.events.up(this, outcome.peer, outcome.room);
         break;
       case "refused":
@@ -266,10 +275,24 @@ export class Link implements Worker {
       default:
         unreachable(outcome);
     }
+    return undefined;
   }
 
-  private opened(): void {
+  /** Charges to this link what it takes to handle a message of so many bytes. */
+  private account(message: Message, bytes: number, now: number): void {
+    if (this.phase !== "open") return;
+    if (message.type !== "post")
+      return this.turns.charge(this, limits.messageCostUs + (bytes * limits.entryByteCostNs) / 1_000, now);
+    this.turns.said(this, now);
+    const { author, kind } = message.post;
+    const byteCostNs = kind === PostKind.text ? limits.textByteCostNs : limits.entryByteCostNs;
+    const costUs = limits.checkCostUs + (bytes * byteCostNs) / 1_000;
+    this.turns.charge(this, author === this.peer ? costUs : costUs / limits.relayDiscount, now);
+  }
+
+  private opened({ member }: PeerInfo): void {
     this.everUp = true;
+    this.peer = member;
     this.disarm();
     this.frames.allowPosts();
   }

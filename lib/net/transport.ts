@@ -132,6 +132,11 @@ export class Transport {
     return this.config.roomKey === undefined;
   }
 
+  /** A newcomer has asked for all that was said: for so long nobody who tells it is slowed down. */
+  hurry(ms: number): void {
+    this.turns.hurry(performance.now() + ms);
+  }
+
   /** Tries the addresses in order. Ends in `up` or `dialFailed`, within `handshakeTimeoutMs`. */
   dial(id: LinkId, addresses: readonly Address[], expect?: MemberId): void {
     assert(id % 2 === 0 && !this.dials.has(id) && !this.links.has(id), "a dial has a fresh even id");

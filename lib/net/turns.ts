@@ -8,19 +8,52 @@
  *
  * Deficit round robin (Shreedhar and Varghese, 1995) with time for bytes: whoever overdrew its slice by a long piece of
  * work pays it back before its next.
+ *
+ * Beside that every link has an allowance of time, a token bucket. Where nobody else says anything it may be overdrawn as
+ * long as one likes. Else whoever has none left gets what the bucket gains, and not all the time there is: what it says is
+ * handed on, and costs every node of the room as much as this one. A script that is slowed down so says more in a post, and
+ * hardly less in a second; a flood of small things becomes a trickle. What a message costs is reckoned, not measured: on a
+ * busy machine everything takes long, and nobody here is to blame.
  */
 import { limits } from "../limits.ts";
 
 /** Whoever takes turns. Everything here is by `performance.now()`. */
 export interface Worker {
+  readonly allowance: Allowance;
   /** Works until then, or until it has nothing left to do; returns whether something is left. */
   work(until: number): boolean;
+}
+
+/** Work that may be asked for, in ms; less than none is debt. */
+export class Allowance {
+  private ms: number = limits.allowanceStartMs;
+  /** When it last handed us something to read. */
+  saidAt = Number.NEGATIVE_INFINITY;
+
+  constructor(private at: number) {}
+
+  /** What there is at `now`. */
+  balance(now: number): number {
+    const { allowanceMaxMs, allowancePerSecondMs } = limits;
+    this.ms = Math.min(allowanceMaxMs, this.ms + ((now - this.at) / 1_000) * allowancePerSecondMs);
+    this.at = now;
+    return this.ms;
+  }
+
+  spend(ms: number): void {
+    this.ms = Math.max(-limits.allowanceMaxMs, this.ms - ms);
+  }
 }
 
 export class Turns {
   /** Those that are behind, and how much time of theirs is overdrawn, in ms. */
   private readonly waiting = new Map<Worker, number>();
+  /** All that have said anything, and those that have spent more time than they had and not gained it back. */
+  private readonly speakers = new Set<Worker>();
+  private readonly debtors = new Set<Worker>();
+  private hurryUntil = Number.NEGATIVE_INFINITY;
   private isDue = false;
+  private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Gives `worker` turns until it has nothing left to do. */
   add(worker: Worker): void {
@@ -30,10 +63,49 @@ export class Turns {
 
   remove(worker: Worker): void {
     this.waiting.delete(worker);
+    this.speakers.delete(worker);
+    this.debtors.delete(worker);
+  }
+
+  /** What comes before then was asked for: nobody is slowed down. */
+  hurry(until: number): void {
+    this.hurryUntil = until;
+  }
+
+  /** `worker` has handed us a post. */
+  said(worker: Worker, now: number): void {
+    worker.allowance.saidAt = now;
+    this.speakers.add(worker);
+  }
+
+  /** What `worker` has used, in µs. Where many are in debt, a few share what they gain. */
+  charge(worker: Worker, costUs: number, now: number): void {
+    const { allowance } = worker;
+    const many = this.debtors.has(worker) ? this.debtors.size / limits.debtorsAtOnce : 1;
+    allowance.spend((costUs / 1_000) * Math.max(1, many));
+    if (allowance.balance(now) < 0) this.debtors.add(worker);
+    else this.debtors.delete(worker);
+    if (many > 1)
+      for (const debtor of this.debtors) if (debtor.allowance.balance(now) >= 0) this.debtors.delete(debtor);
+  }
+
+  /** Whether `worker` is in debt while others talk. */
+  mustWait(worker: Worker, now: number): boolean {
+    if (!this.debtors.has(worker) || now < this.hurryUntil) return false;
+    if (worker.allowance.balance(now) >= 0) return false;
+    for (const other of this.speakers)
+      if (other !== worker && now - other.allowance.saidAt < limits.conversationMs) return true;
+    return false;
   }
 
   private schedule(): void {
+    clearTimeout(this.timer);
     if (this.isDue || this.waiting.size === 0) return;
+    const now = performance.now();
+    if ([...this.waiting.keys()].every(worker => this.mustWait(worker, now))) {
+      this.timer = setTimeout(() => this.run(), limits.debtPauseMs);
+      return;
+    }
     this.isDue = true;
     setImmediate(() => this.run());
   }
@@ -45,6 +117,7 @@ export class Turns {
     for (const [worker, overdrawnMs] of [...this.waiting]) {
       const began = performance.now();
       if (began >= end) break;
+      if (this.mustWait(worker, began)) continue;
       this.waiting.delete(worker);
       const left = limits.sliceMs - overdrawnMs;
       const isBehind = left <= 0 || worker.work(began + left);

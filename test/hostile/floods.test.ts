@@ -211,6 +211,26 @@ describe("a reader who has fallen behind", () => {
   });
 });
 
+describe("a flood of small posts", () => {
+  test("is under way to a neighbour in so small a number that nobody waits behind it for long", () => {
+    const alice = new Node("Alice");
+    const [reader, loud] = [new Hand("Reader").attach(alice, 9), new Hand("Loud").attach(alice, 11)];
+    loud.introduce();
+    const { member: author } = loud.identity;
+    reader.send({ type: "want", entries: [{ author, session: loud.info.session, from: 0, to: OPEN_END }] });
+    for (let post = 0; post < 1_000; post++) loud.post(loud.text("x"));
+    // Each takes about as long to check as 16 KiB to move.
+    expect(reader.of("post").length).toBeLessThanOrEqual(65);
+    for (let turn = 0; turn < 100; turn++) reader.drained();
+    expect(
+      reader
+        .of("post")
+        .filter(({ post }) => post.author === author)
+        .at(-1)?.post.seq,
+    ).toBe(1_000);
+  });
+});
+
 describe("a storm of lost", () => {
   test("makes whoever is called lost say so once in a while, not every time", () => {
     const [alice, bob] = [new Node("Alice"), new Node("Bob")];

@@ -24,10 +24,11 @@ export const figures = (reports: readonly Report[]) => {
   const delays = reports.flatMap(({ delaysMs }) => delaysMs);
   const [median, p99, max] = [percentile(delays, 0.5), percentile(delays, 0.99), Math.max(...delays)];
   const stall = Math.max(...reports.map(({ stallMs }) => stallMs));
+  const cpu = reports.map(report => `${Math.round(report.cpu * 100)} %`).join(", ");
   return {
     median,
     p99,
-    text: `median ${median.toFixed(1)} ms, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)}, loop away ${stall.toFixed(0)}`,
+    text: `median ${median.toFixed(1)} ms, p99 ${p99.toFixed(1)}, max ${max.toFixed(0)}, loop away ${stall.toFixed(0)}, CPU ${cpu}`,
   };
 };
 

@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { decode, encode } from "../../lib/codec/message.ts";
 import { limits } from "../../lib/limits.ts";
-import { Turns, type Worker } from "../../lib/net/turns.ts";
+import { Allowance, Turns, type Worker } from "../../lib/net/turns.ts";
 import { inside, linked, RawPeer, Station } from "./world.ts";
 
 setDefaultTimeout(60_000);
@@ -9,6 +9,7 @@ setDefaultTimeout(60_000);
 /** Has so many pieces of work, each of which takes so long. */
 class Busy implements Worker {
   readonly done: number[] = [];
+  readonly allowance = new Allowance(performance.now());
   constructor(
     private left: number,
     private readonly takesMs: number,
@@ -62,6 +63,84 @@ describe("turns", () => {
     turns.add(again);
     await finished(log, 7);
     expect(log).toHaveLength(7);
+  });
+});
+
+describe("an allowance of time", () => {
+  /** One in debt at time 0, and another. */
+  const scene = () => {
+    const turns = new Turns();
+    const [flood, friend] = [
+      { allowance: new Allowance(0), work: () => true },
+      { allowance: new Allowance(0), work: () => true },
+    ];
+    turns.said(flood, 0);
+    turns.charge(flood, (limits.allowanceStartMs + 10) * 1_000, 0);
+    return { turns, flood, friend };
+  };
+
+  test("may be overdrawn while nobody else says anything", () => {
+    const { turns, flood, friend } = scene();
+    expect(turns.mustWait(flood, 1)).toBe(false);
+    turns.said(friend, 1);
+    expect([turns.mustWait(flood, 2), turns.mustWait(friend, 2)]).toEqual([true, false]);
+    turns.remove(friend);
+    expect(turns.mustWait(flood, 3)).toBe(false);
+  });
+
+  test("is gained back with time, or the others fall silent", () => {
+    const { turns, flood, friend } = scene();
+    const paidBackAt = 10_000 / limits.allowancePerSecondMs;
+    turns.said(friend, paidBackAt);
+    expect([paidBackAt - 5, paidBackAt + 5].map(now => turns.mustWait(flood, now))).toEqual([true, false]);
+    turns.charge(flood, 10_000 * limits.allowanceMaxMs, 1_000);
+    expect([1_000, 1_000 + limits.conversationMs].map(now => turns.mustWait(flood, now))).toEqual([true, false]);
+  });
+
+  test("is never more than some, nor is the debt", () => {
+    const allowance = new Allowance(0);
+    expect(allowance.balance(1e9)).toBe(limits.allowanceMaxMs);
+    allowance.spend(1e9);
+    expect(allowance.balance(1e9)).toBe(-limits.allowanceMaxMs);
+  });
+
+  test("is of no account while a newcomer asks for what was said", () => {
+    const { turns, flood, friend } = scene();
+    turns.said(friend, 0);
+    turns.hurry(50);
+    expect([49, 51].map(now => turns.mustWait(flood, now))).toEqual([false, true]);
+  });
+
+  test("goes down faster for each where many are in debt", () => {
+    const turns = new Turns();
+    const floods = Array.from({ length: 3 * limits.debtorsAtOnce }, () => ({
+      allowance: new Allowance(0),
+      work: () => true,
+    }));
+    for (const flood of floods) turns.charge(flood, (limits.allowanceStartMs + 1) * 1_000, 0);
+    const [first] = floods;
+    if (first === undefined) throw new Error("nine");
+    const before = first.allowance.balance(0);
+    turns.charge(first, 1_000, 0);
+    expect(before - first.allowance.balance(0)).toBeCloseTo(3);
+  });
+
+  test("leaves most turns of the loop to others, where a flood has none left", async () => {
+    const turns = new Turns();
+    const log: Busy[] = [];
+    const [flood, friend] = [new Busy(Number.POSITIVE_INFINITY, 0.1, log), new Busy(0, 0, log)];
+    turns.charge(flood, limits.allowanceMaxMs * 1_000, performance.now());
+    turns.add(flood);
+    let [busy, idle] = [0, 0];
+    while (busy + idle < 2_000) {
+      turns.said(friend, performance.now());
+      const before = log.length;
+      await new Promise<void>(resolve => setImmediate(resolve));
+      if (log.length === before) idle += 1;
+      else busy += 1;
+    }
+    turns.remove(flood);
+    expect(idle).toBeGreaterThan(busy);
   });
 });
 

@@ -31,6 +31,8 @@ export interface Report {
   readonly kept: Kept;
   /** Longest time that the event loop was away, ms. */
   readonly stallMs: number;
+  /** Share of a core that this process used since it was last asked, all its threads together. */
+  readonly cpu: number;
   /** Texts heard more than once, or out of their author's order. */
   readonly wrong: string[];
 }
@@ -52,6 +54,16 @@ let delaysMs: number[] = [];
 let chat: Chat | undefined;
 let said = 0;
 let waiting: { readonly for: Readonly<Record<string, number>>; readonly done: () => void } | undefined;
+
+let [cpuAt, cpuUsed] = [performance.now(), process.cpuUsage()];
+
+/** Since it was last asked. */
+function cpuShare(): number {
+  const { user, system } = process.cpuUsage(cpuUsed);
+  const share = (user + system) / 1_000 / (performance.now() - cpuAt);
+  [cpuAt, cpuUsed] = [performance.now(), process.cpuUsage()];
+  return share;
+}
 
 let stallMs = 0;
 let beat = performance.now();
@@ -125,7 +137,7 @@ async function obey(command: Command): Promise<unknown> {
     }
     case "report": {
       if (chat === undefined) throw new Error("not open");
-      const report: Report = { delaysMs, kept: kept(chat), stallMs, wrong };
+      const report: Report = { delaysMs, kept: kept(chat), stallMs, cpu: cpuShare(), wrong };
       delaysMs = [];
       stallMs = 0;
       return report;
