@@ -83,7 +83,7 @@ export const limits = {
   /** … and of texts. */
   textByteCostNs: 5,
   /** So much of it a link may have us do: at first, … */
-  allowanceStartMs: 20,
+  allowanceStartMs: 60,
   /** … at most, after a while of silence, … */
   allowanceMaxMs: 200,
   /** … and what is added in a second. Beyond that it is slowed down, … */
