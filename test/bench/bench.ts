@@ -6,6 +6,7 @@ import { codecCase } from "./cases/codec.ts";
 import { coreCase } from "./cases/core.ts";
 import { crowdCase, eightCase, eightDelayCase } from "./cases/eight.ts";
 import { idleCase, memoryCase } from "./cases/footprint.ts";
+import { growthCase } from "./cases/growth.ts";
 import { keysCase, millionCase } from "./cases/living.ts";
 import { delayCase, singleCase, speedCase } from "./cases/pair.ts";
 import { pourCase } from "./cases/pour.ts";
@@ -31,6 +32,7 @@ const CASES: readonly Case[] = [
   idleCase,
   keysCase,
   millionCase,
+  growthCase,
   coreCase,
 ];
 const RUNS = 5;
@@ -40,6 +42,7 @@ const HELP = `bun run bench [-- options]
   --only <names>   these cases only, with commas between
   --runs <n>       rounds of each case; a figure is their median (default: ${RUNS})
   --json <file>    writes all figures there, too
+  --svg <file>     plots growth there
   --peers          other programs side by side, as far as they are installed
   -h, --help       this text
 
@@ -54,6 +57,7 @@ async function main(argv: readonly string[]): Promise<number> {
       only: { type: "string" },
       runs: { type: "string", default: String(RUNS) },
       json: { type: "string" },
+      svg: { type: "string" },
       peers: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -74,7 +78,7 @@ async function main(argv: readonly string[]): Promise<number> {
   console.log(`${cores} × ${model}, Bun ${Bun.version}, medians of ${runs}\n`);
   const rows: Row[] = [];
   for (const one of CASES.filter(({ name }) => names?.includes(name) ?? true)) {
-    const found = await one.run({ runs, peers: values.peers });
+    const found = await one.run({ runs, peers: values.peers, svg: values.svg });
     rows.push(...found);
     console.log(tableOf(one.title, found));
   }

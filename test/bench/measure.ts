@@ -38,6 +38,8 @@ export interface Row {
 export interface Options {
   readonly runs: number;
   readonly peers: boolean;
+  /** Where the plot of `growth` goes. */
+  readonly svg?: string | undefined;
 }
 
 export interface Case {
