@@ -327,6 +327,10 @@ export class Chat implements ChatControl {
     await this.waiting.promise;
   }
 
+  get isLeaving(): boolean {
+    return this.leaving !== undefined;
+  }
+
   leave(): Promise<void> {
     this.leaving ??= this.sayGoodbye();
     return this.leaving;

@@ -224,14 +224,17 @@ async function openNear(options: Options, start: Start): Promise<Opened | undefi
 /** Leaves when the user has, when stdin has ended, or when nobody reads stdout any more. */
 async function run(start: Opened, mode: Mode, options: Options): Promise<number> {
   const opened = start.chat;
-  const doctor = () => void diagnose(start, options);
-  const settings = { stay: options.stay, doctor, ...(options.time !== undefined && { time: options.time }) };
+  const doctor = () => diagnose(start, options);
+  const tell = async () => {
+    for (const line of await doctor()) opened.notify(line);
+  };
+  const settings = { stay: options.stay, doctor: tell, ...(options.time !== undefined && { time: options.time }) };
   tellWords(start, mode);
   if (start.last !== undefined)
     opened.notify((await import("./discovery.ts")).wayBack(start.last, start.settings.name));
   try {
     if (mode === "terminal" || options.discovery.explicit) void show(start, options);
-    if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, settings);
+    if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, { stay: options.stay, doctor });
     else if (mode === "plain") await (await import("./ui/plain.ts")).runPlain(opened, settings);
     else {
       const { runTerminal } = await import("./ui/terminal.ts");
@@ -256,11 +259,10 @@ async function show(
   await showRoom(opened, settingOf(discovery, host), { host, tag, opened: entrances.length === 0, seen });
 }
 
-/** For `/doctor`: what it finds comes as notices. */
-async function diagnose({ chat: opened, settings }: Opened, { discovery, host }: Options): Promise<void> {
+/** What `/doctor` finds. */
+async function diagnose({ chat: opened, settings }: Opened, { discovery, host }: Options): Promise<string[]> {
   const { diagnose: look, settingOf } = await import("./discovery.ts");
-  for (const line of await look(settingOf(discovery, host), host, opened, settings.roomKey !== undefined))
-    opened.notify(line);
+  return look(settingOf(discovery, host), host, opened, settings.roomKey !== undefined);
 }
 
 /** Words that were made for this room are of use only when they are said to others. */
@@ -273,11 +275,9 @@ function tellWords({ chat: opened, code }: Opened, mode: Mode): void {
 
 /** Before a chat is open there is nothing to say goodbye to, so until here a signal just ends the program. */
 function leaveOnSignals(opened: Chat): void {
-  let leaving = false;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => {
-      if (leaving && signal === "SIGINT") process.exit(EXIT.interrupted);
-      leaving = true;
+      if (opened.isLeaving && signal === "SIGINT") process.exit(EXIT.interrupted);
       void opened.leave();
     });
 }

@@ -173,7 +173,13 @@ function styleOf(look: Cell): string {
 }
 
 function colorOf({ color }: Cell): string {
-  return color === undefined ? FOREGROUND : (PALETTE[color] ?? FOREGROUND);
+  if (color === undefined) return FOREGROUND;
+  return PALETTE[color] ?? `rgb(${[36, 6, 1].map(place => level(Math.floor((color - 16) / place) % 6)).join(" ")})`;
+}
+
+/** Of the 216 colours that all terminals paint alike. */
+function level(step: number): number {
+  return step === 0 ? 0 : 55 + 40 * step;
 }
 
 await main();

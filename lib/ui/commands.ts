@@ -10,10 +10,10 @@ import { cleanLine } from "./clean.ts";
 import { memberLines, pastLines, personLines, table } from "./tables.ts";
 import type { Talk } from "./talk.ts";
 
-/** What became of a line. `data` says in JSON what `lines` say to people. */
+/** What became of a line. `data` says in JSON what `lines` say to people; without it they are for people only. */
 export type Outcome =
   | { readonly kind: "done" }
-  | { readonly kind: "shown"; readonly lines: readonly string[]; readonly data: object }
+  | { readonly kind: "shown"; readonly lines: readonly string[]; readonly data?: object }
   | { readonly kind: "clear" }
   | { readonly kind: "quit" };
 
@@ -245,7 +245,7 @@ export const commands: readonly Command[] = [
     run({ doctor }) {
       if (doctor === undefined) throw new ChatError("bad_command", "not here; the command p2pchat doctor tells");
       doctor();
-      return said("Looking round for a few seconds …", {});
+      return { kind: "shown", lines: ["Looking round for a few seconds …"] };
     },
   },
   {

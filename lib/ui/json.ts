@@ -4,18 +4,27 @@
  * Invariant: a line that is no valid command gets one `error` event and changes nothing.
  */
 import { ChatError, type ChatErrorCode } from "../errors.ts";
-import { type Arguments, type Command, commandOf } from "./commands.ts";
+import { type Arguments, type Command, commandOf, commands } from "./commands.ts";
 import { type FrontEnd, type LineFront, type LineIo, quit, runLines } from "./lines.ts";
 import { Talk } from "./talk.ts";
+import { Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 /** What a terminal might act upon though JSON need not escape it: DEL, C1, bidi controls, line separators. */
 const unsafeInTerminals = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
 const eachUnsafe = new RegExp(unsafeInTerminals, "g");
 
+export interface JsonIo extends LineIo {
+  /** What /doctor finds, in lines. */
+  readonly doctor?: () => Promise<readonly string[]>;
+}
+
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
-export function runJson(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
-  const talk = new Talk(chat);
+export function runJson(chat: ChatControl, io: JsonIo): Promise<FrontEnd> {
+  const { doctor } = io;
+  let write: (text: string) => void = () => {};
+  const diagnose = doctor && (() => doctor().then(lines => write(resultLine("doctor", { lines }))));
+  const talk = new Talk(chat, new Times(), diagnose);
   const front: LineFront = {
     event(event) {
       if (event.event === "direct" || event.event === "rename") talk.hear([event]);
@@ -25,6 +34,9 @@ export function runJson(chat: ChatControl, io: LineIo): Promise<FrontEnd> {
     },
     line: (text, damaged) => (damaged ? errorLine("bad_command", "the line is not UTF-8") : runCommand(talk, text)),
     overlong: bytes => errorLine("bad_command", `the line is too long: ${bytes} bytes`),
+    begin: print => {
+      write = print;
+    },
   };
   return runLines(chat, io, front);
 }
@@ -73,12 +85,12 @@ function dispatch(talk: Talk, fields: object): string | typeof quit {
 function typed(talk: Talk, word: unknown, fields: object): string | typeof quit {
   const command = typeof word === "string" && /^[a-z]+$/.test(word) ? commandOf(`/${word}`) : undefined;
   if (command === undefined) {
-    // Those of the contract; the others are in /help.
-    throw new ChatError("bad_command", "command must be one of say, direct, who, rename, quit");
+    const known = new Set(["say", "direct", "who", "rename", "quit", ...commands.map(({ name }) => name.slice(1))]);
+    throw new ChatError("bad_command", `command must be one of ${[...known].join(", ")}`);
   }
   const outcome = command.run(talk, argumentsIn(command, fields));
   if (outcome.kind === "quit") return quit;
-  return outcome.kind === "shown" ? jsonLine({ event: "result", command: command.name.slice(1), ...outcome.data }) : "";
+  return outcome.kind === "shown" && outcome.data ? resultLine(command.name.slice(1), outcome.data) : "";
 }
 
 function argumentsIn({ parameters }: Command, fields: object): Arguments {
@@ -114,6 +126,10 @@ function errorLine(code: ChatErrorCode, message: string): string {
 interface ResultEvent {
   readonly event: "result";
   readonly command: string;
+}
+
+function resultLine(command: string, data: object): string {
+  return jsonLine({ event: "result", command, ...data });
 }
 
 function jsonLine(event: ChatEvent | ResultEvent): string {

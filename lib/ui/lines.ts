@@ -41,6 +41,8 @@ export interface LineFront {
   /** `damaged`: it was not UTF-8 and holds U+FFFD where it was not. */
   line(text: string, damaged: boolean): string | typeof quit;
   overlong(bytes: number): string;
+  /** Called first, with the way to print what nothing that comes in is the reason for. */
+  begin?(write: (text: string) => void): void;
 }
 
 /**
@@ -52,6 +54,7 @@ export type FrontEnd = "quit" | "input" | "chat" | "output";
 /** Runs `front` until one of those. */
 export async function runLines(chat: ChatControl, io: LineIo, front: LineFront): Promise<FrontEnd> {
   const output = new LineWriter(io.output ?? Bun.stdout.writer({ highWaterMark: 64 * 1024 }));
+  front.begin?.(text => output.write(text));
   const reader = (io.input ?? Bun.stdin.stream()).getReader();
   const unsubscribe = chat.subscribe(events => {
     let text = "";

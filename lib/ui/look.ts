@@ -14,8 +14,15 @@ import type { ChatEvent } from "./view.ts";
 
 export type MessageEvent = Extract<ChatEvent, { event: "message" | "direct" }>;
 
-/** Colours that are told apart and can be read on a dark and on a light ground; red is for errors. */
-const memberColors = ["green", "magenta", "cyan", "blueBright", "yellow", "magentaBright"] as const;
+/**
+ * Colours (SGR parameters) that can be read on a dark and on a light ground; red is for errors. Of 256 colours the upper 240 are
+ * the same everywhere: these have a contrast (WCAG 2.2, 1.4.3) of 4.1 or more with black and with white, where no colour has
+ * more than 4.58 with both. The 16 of old are whatever the user's palette says: these have 2.6 or more in the usual ones.
+ */
+const palettes = {
+  256: { members: ["28", "30", "31", "63", "64", "98", "130", "163"].map(code => `38;5;${code}`), warning: "38;5;130" },
+  16: { members: ["35", "94", "95", "39"], warning: "35" },
+} as const;
 /** Names in one line about many. */
 const namesShown = 3;
 
@@ -23,14 +30,17 @@ export class Look {
   readonly #colors: Colors;
   readonly #times: Times;
   readonly #columns: () => number;
+  readonly #palette: (typeof palettes)[256 | 16];
 
-  /** `invitation`: what a friend types, where that is more than address and port. */
+  /** `invitation`: what a friend types, where that is more than address and port. `count`: how many colours there are. */
   constructor(
     colors: Colors,
     times: Times = new Times(),
     columns: () => number = () => 80,
     private readonly invitation?: () => string,
+    count: 256 | 16 = 16,
   ) {
+    this.#palette = palettes[count];
     this.#columns = columns;
     this.#colors = colors;
     this.#times = times;
@@ -57,7 +67,7 @@ export class Look {
 
   /** Anything else that happened. */
   lines(event: Exclude<ChatEvent, MessageEvent>): string[] {
-    const { dim, yellow } = this.#colors;
+    const { dim } = this.#colors;
     switch (event.event) {
       case "listening":
         return this.opening(event);
@@ -75,7 +85,7 @@ export class Look {
         return this.#sentence("■", event.message, this.#colors.red);
       case "notice":
         return event.level === "warning"
-          ? this.#sentence("▲", event.message, yellow)
+          ? this.#sentence("▲", event.message, text => this.#paint(this.#palette.warning, text))
           : this.#sentence("•", event.message, dim);
       case "reached":
         return [];
@@ -115,8 +125,9 @@ export class Look {
 
   /** The name in its member's colour. */
   name(name: string, member: string): string {
-    const color = memberColors[Number.parseInt(member.slice(-4), 16) % memberColors.length] ?? "green";
-    return this.#colors.bold(this.#colors[color](isolate(cleanLine(name))));
+    const { members } = this.#palette;
+    const color = members[Number.parseInt(member.slice(-4), 16) % members.length] ?? "39";
+    return this.#colors.bold(this.#paint(color, isolate(cleanLine(name))));
   }
 
   /** A command and its answer. */
@@ -126,13 +137,13 @@ export class Look {
 
   /** The opening: where one is, and what a friend should type. */
   opening(event: Extract<ChatEvent, { event: "listening" }>): string[] {
-    const { bold, cyan, dim, gray, green, inverse } = this.#colors;
+    const { bold, dim, gray, inverse } = this.#colors;
     const friend = this.invitation?.() ?? `./p2pchat <name> ${cleanLine(event.address)} ${event.port}`;
     return [
       `${gray("┌")}  ${inverse(" p2pchat ")}`,
       gray("│"),
-      `${green("◇")}  ${bold(sentence(event))}`,
-      `${gray("│")}  A friend joins with  ${cyan(friend)}`,
+      `${gray("◇")}  ${bold(sentence(event))}`,
+      `${gray("│")}  A friend joins with  ${bold(friend)}`,
       gray("│"),
       `${gray("└")}  ${dim("Type to talk, /help for help, :q to leave.")}`,
       "",
@@ -141,6 +152,10 @@ export class Look {
 
   closing(): string {
     return `${this.#colors.gray("└")}  ${this.#colors.dim("Left the room.")}`;
+  }
+
+  #paint(color: string, text: string): string {
+    return this.#colors.isColorSupported ? `\x1b[${color}m${text}\x1b[39m` : text;
   }
 
   #block(lines: readonly string[]): string[] {

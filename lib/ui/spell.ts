@@ -1,5 +1,5 @@
 /**
- * What the terminal can show: whether its locale knows UTF-8, and what stands in for what it does not know.
+ * What the terminal can show: whether its locale knows UTF-8, how many colours it has, what stands in for what it does not know.
  */
 
 /** Our own signs, one cell each. */
@@ -22,10 +22,14 @@ const signs: Readonly<Record<string, string>> = {
 };
 
 /** Unset means that nobody knows, and most terminals of today do; `C`, `POSIX` and other charsets say no. */
-export function knowsUtf8(environment: Readonly<Record<string, string | undefined>>): boolean {
-  const { LC_ALL, LC_CTYPE, LANG } = environment;
+export function knowsUtf8({ LC_ALL, LC_CTYPE, LANG }: Readonly<Record<string, string | undefined>>): boolean {
   const locale = LC_ALL || LC_CTYPE || LANG || "";
   return locale === "" || /utf-?8/i.test(locale);
+}
+
+/** How many colours it has for sure. */
+export function coloursOf({ TERM = "", COLORTERM = "" }: Readonly<Record<string, string | undefined>>): 256 | 16 {
+  return /256color|direct/.test(TERM) || /^(truecolor|24bit)$/.test(COLORTERM) ? 256 : 16;
 }
 
 /** ASCII and the escape sequences as they are; accents are dropped, whatever else there is becomes as many question marks. */

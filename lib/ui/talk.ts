@@ -19,8 +19,8 @@ export class Talk {
   constructor(
     readonly chat: ChatControl,
     readonly times: Times = new Times(),
-    /** Looks for the reason why one may see nobody, and tells it by and by, as notices. */
-    readonly doctor?: () => void,
+    /** Looks for the reason why one may see nobody, and tells it by and by. */
+    readonly doctor?: () => unknown,
   ) {}
 
   /** To be told of all events. */
@@ -35,7 +35,7 @@ export class Talk {
   /** A line that is no command. */
   say(text: string): void {
     if (this.partner === undefined) this.chat.say(text);
-    else this.tell(this.partner, text);
+    else this.tell(this.partner, text, "; /query alone talks to all again");
   }
 
   reply(text: string): void {
@@ -56,9 +56,9 @@ export class Talk {
     return this.partner;
   }
 
-  private tell({ member, name }: Partner, text: string): void {
+  private tell({ member, name }: Partner, text: string, advice = ""): void {
     if (!this.chat.members().some(other => other.member === member))
-      throw new ChatError("no_such_member", `${name} is not here any more; /query alone talks to all again`);
+      throw new ChatError("no_such_member", `${name} is not here any more${advice}`);
     this.chat.direct(member, text);
   }
 }

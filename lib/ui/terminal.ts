@@ -16,7 +16,7 @@ import type { FrontEnd } from "./lines.ts";
 import { Look } from "./look.ts";
 import { Prompt } from "./prompt.ts";
 import { focusModeOn, pasteModeOn, Screen, TerminalOutput } from "./screen.ts";
-import { knowsUtf8, spellAscii } from "./spell.ts";
+import { coloursOf, knowsUtf8, spellAscii } from "./spell.ts";
 import { solitude, Talk } from "./talk.ts";
 import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
@@ -42,7 +42,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const talk = new Talk(chat, times, options.doctor);
   const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
   const invitation = () => chat.invitation();
-  const look = new Look(picocolors, times, () => size().columns, invitation);
+  const look = new Look(picocolors, times, () => size().columns, invitation, coloursOf(process.env));
   const output = new TerminalOutput();
   let present = chat.members().length;
   let isLookedAt = false;

@@ -34,6 +34,24 @@ describe.each(ways)("by %s", (_name, go) => {
   });
 });
 
+test.each([
+  ["Ctrl-C", (alice: Terminal) => alice.type("\x03")],
+  ["SIGINT", (alice: Terminal) => alice.kill("SIGINT")],
+] as const)("who cannot wait for the goodbye ends it by %s, once more", async (_name, again) => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice"]);
+  const bob = world.pipe(["Bob", "127.0.0.1", await portOn(alice)]);
+  await alice.until("→ Bob joined");
+  await bob.line(">INFO: Alice joined.");
+  // It will not answer.
+  bob.kill("SIGSTOP");
+  alice.type("\x03");
+  await alice.until("Left the room.");
+  expect(alice.isRaw()).toBe(false);
+  again(alice);
+  expect(await alice.exited).toBe(130);
+});
+
 test("Ctrl-D in a line that holds something deletes and does not leave", async () => {
   await using world = await World.open();
   const alice = world.terminal(["Alice"]);

@@ -1,4 +1,5 @@
 /** Names, identities, and what is kept on the disk. */
+import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -192,6 +193,41 @@ describe("the disk", () => {
     alice.end();
     expect(await alice.exited).toBe(0);
     expect(readdirSync(world.directory, { recursive: true })).toEqual(["here"]);
+  });
+
+  test("forgets what is older than --keep, and nothing without it", async () => {
+    await using world = await World.open();
+    const directory = join(world.disk(), "p2pchat");
+    const alice = world.pipe(["Alice"]);
+    await alice.port();
+    alice.write("said long ago\n");
+    alice.end();
+    expect(await alice.exited).toBe(0);
+    const database = new Database(join(directory, "alice.sqlite"));
+    database.run("UPDATE posts SET clock = clock - ?", [2 * 86_400_000_000]);
+    database.close();
+    const history = async () => {
+      const told = world.shell(`"$P2PCHAT" history Alice --time off`);
+      expect(await told.exited).toBe(0);
+      return told.lines;
+    };
+    for (const keep of [[], ["--keep", "all"], ["--keep", "3d"]]) {
+      const kept = world.pipe(["Alice", ...keep]);
+      await kept.port();
+      kept.write("/search long\n");
+      await kept.line(/>INFO: .*Alice: said long ago/);
+      kept.end();
+      await kept.exited;
+      expect(await history()).toEqual(["Alice: said long ago"]);
+    }
+    const keeps = world.pipe(["Alice", "--keep", "1d"]);
+    await keeps.port();
+    keeps.write("said now\n");
+    // It is done when there is time for it.
+    for (const until = Date.now() + 30_000; (await history()).length > 1; ) expect(Date.now()).toBeLessThan(until);
+    expect(await history()).toEqual(["Alice: said now"]);
+    keeps.write("/search long\n");
+    await keeps.line(">INFO: Nothing was found.");
   });
 
   test("is where --data says", async () => {

@@ -1,22 +1,8 @@
 /** Rooms near by, private rooms by their words, and what the program does besides chatting; on loopback only. */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { createSocket } from "node:dgram";
-import { portOn, World } from "./program.ts";
+import { ownNetwork, portOn, World } from "./program.ts";
 
 setDefaultTimeout(60_000);
-
-/** A network of this test's own: the beacon on loopback, at a UDP port that nobody else uses. */
-async function ownNetwork(): Promise<{ readonly env: Readonly<Record<string, string>> }> {
-  const socket = createSocket("udp4");
-  const bound = Promise.withResolvers<void>();
-  socket.bind(0, "127.0.0.1", bound.resolve);
-  await bound.promise;
-  const { port } = socket.address();
-  const closed = Promise.withResolvers<void>();
-  socket.close(closed.resolve);
-  await closed.promise;
-  return { env: { P2PCHAT_DISCOVERY: `loopback:${port}` } };
-}
 
 test("a terminal offers the room near by, and Enter joins it", async () => {
   await using world = await World.open();

@@ -5,6 +5,7 @@
  * Nothing here sleeps: a wait looks again whenever the program has written, and fails with all it has written once its
  * deadline is over.
  */
+import { createSocket } from "node:dgram";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -99,6 +100,19 @@ export class World {
     this.#running.push(started);
     return started;
   }
+}
+
+/** A network of this test's own: the beacon on loopback, at a UDP port that nobody else uses. */
+export async function ownNetwork(): Promise<{ readonly env: Readonly<Record<string, string>> }> {
+  const socket = createSocket("udp4");
+  const bound = Promise.withResolvers<void>();
+  socket.bind(0, "127.0.0.1", bound.resolve);
+  await bound.promise;
+  const { port } = socket.address();
+  const closed = Promise.withResolvers<void>();
+  socket.close(closed.resolve);
+  await closed.promise;
+  return { env: { P2PCHAT_DISCOVERY: `loopback:${port}` } };
 }
 
 /** Waits until somebody on a terminal is in the room; resolves with the port of that node. */

@@ -1,4 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { commands } from "../../lib/ui/commands.ts";
 import { runJson } from "../../lib/ui/json.ts";
 import { FakeChat, join, listening, member, message } from "./fake-chat.ts";
 import { run } from "./line-fronts.ts";
@@ -55,6 +56,39 @@ test("what people type is a command here, too, with its parameters as fields", a
     { event: "result", command: "ignore", member: expect.objectContaining({ name: "Bob", ignored: true }) },
     { event: "result", command: "topic", topic: "lunch" },
   ]);
+});
+
+test("every command of the table has a form here, and an unknown one is told of all of them", async () => {
+  const values = { name: "Bob", text: "hi", limit: 5, answer: "yes", rule: "all", command: "who" };
+  for (const { name, parameters } of commands) {
+    const chat = new FakeChat();
+    chat.others.push(member("Bob", 1.5));
+    const fields = parameters.map(({ name: field }) => [field, values[field]]);
+    const line = JSON.stringify({ ...Object.fromEntries(fields), command: name.slice(1) });
+    const io = { doctor: async () => ["all is well"] };
+    const { member: id = "" } = chat.others[0] ?? {};
+    const direct = { ...message("x"), event: "direct", to: "Alice", member: id } as const;
+    const { output } = await run((one, more) => runJson(one, { ...more, ...io }), chat, [
+      () => chat.emit(direct),
+      `${line}\n`,
+    ]);
+    expect([name, output]).toEqual([name, expect.not.stringContaining('"event":"error"')]);
+  }
+  const { output } = await run(runJson, new FakeChat(), ['{"command":"shout"}\n']);
+  const names = ["say", "direct", "rename", ...commands.map(({ name }) => name.slice(1))];
+  for (const name of names) expect(output).toContain(name);
+});
+
+test("what /doctor finds is a result, once it is found", async () => {
+  const { promise, resolve } = Promise.withResolvers<string[]>();
+  const doctor = () => promise;
+  const { output } = await run((chat, io) => runJson(chat, { ...io, doctor }), new FakeChat(), [
+    '{"command":"doctor"}\n',
+    () => resolve(["all is well"]),
+    '{"command":"bell"}\n',
+    '{"command":"bell"}\n',
+  ]);
+  expect(parsed(output)).toContainEqual({ event: "result", command: "doctor", lines: ["all is well"] });
 });
 
 test("what only a screen needs to know is left out", async () => {

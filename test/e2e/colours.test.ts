@@ -1,0 +1,66 @@
+/** What colours the program writes, to the last byte, on terminals that have few of them and for people who want none. */
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { ownNetwork, portOn, World } from "./program.ts";
+import type { Terminal } from "./terminal.ts";
+
+setDefaultTimeout(60_000);
+
+/** Every look there is: a list to choose from, a talk, an answer, a complaint, and the end. */
+async function evening(env: Readonly<Record<string, string | undefined>>): Promise<string> {
+  await using world = await World.open();
+  const near = { ...(await ownNetwork()).env, ...env };
+  const alice = world.terminal(["Alice", "--private"], { env: near, cols: 100 });
+  await portOn(alice);
+  const [words = ""] = /[a-z]{5}(-[a-z]{5}){3}/.exec(alice.screen().join("\n")) ?? [];
+  const bob = world.terminal(["Bob", "--volatile"], { env: near });
+  await bob.until("There is a room near by");
+  bob.type("\r");
+  await bob.until("The room is private. Its words?");
+  bob.type(`${words}\r`);
+  await bob.until("• Alice is here");
+  await talk(bob, alice);
+  alice.type(":q\r");
+  await alice.exited;
+  bob.type(":q\r");
+  await bob.exited;
+  return alice.raw() + bob.raw();
+}
+
+async function talk(bob: Terminal, alice: Terminal): Promise<void> {
+  bob.type("hello Alice\r");
+  await alice.until("Bob: hello Alice");
+  bob.type("/msg Alice to you alone\r");
+  await alice.until("to you alone");
+  alice.type("/whois Bob\r");
+  await alice.until("verified");
+  alice.type("/nonsense\r");
+  await alice.until("there is no command /nonsense");
+  alice.type("\x15");
+  alice.type("/he\t");
+  await alice.until("/help [command]");
+  alice.type("\x15");
+}
+
+/** Parameters of all that is said about looks (SGR). */
+function looks(raw: string): string[] {
+  return Array.from(raw.matchAll(/\x1b\[([\d;]*)m/g), ([, parameters = ""]) => parameters);
+}
+
+test("NO_COLOR: none at all", async () => {
+  const raw = await evening({ NO_COLOR: "1" });
+  expect(looks(raw).filter(parameters => parameters !== "" && parameters !== "0")).toEqual([]);
+});
+
+test("TERM=xterm: the 16 of old, and nothing else", async () => {
+  const raw = await evening({ NO_COLOR: undefined, TERM: "xterm", COLORTERM: undefined });
+  const known = /^(|0|[1-8]|2[2-9]|3[0-7]|39|9[0-7])$/;
+  const found = looks(raw);
+  expect(found).toContain("1");
+  expect(found.flatMap(parameters => parameters.split(";")).filter(parameter => !known.test(parameter))).toEqual([]);
+  expect(found.filter(parameters => parameters.includes(";"))).toEqual([]);
+});
+
+test("TERM=dumb: none at all", async () => {
+  const raw = await evening({ NO_COLOR: undefined, TERM: "dumb", COLORTERM: undefined });
+  expect(looks(raw).filter(parameters => parameters !== "" && parameters !== "0")).toEqual([]);
+});
