@@ -66,6 +66,8 @@ export const limits = {
   linkCreditBytes: 1 * MiB,
   /** Posts under way to one peer, that it has not told by a pong to have handled. More would delay whoever talks next. */
   windowBytes: 1 * MiB,
+  /** Whoever has less of it under way does not wait for the others; together these get as much again. */
+  quietBytes: 64 * KiB,
   /** What a post costs there beside its bytes: to check a signature takes about as long as to move so many, encrypted. */
   postCostBytes: 16 * KiB,
   /** What may wait all the same (answers, control frames) before the link is given up. */

@@ -420,7 +420,7 @@ export class RoomNode {
     peer.isPingAnswered = true;
     const sample = this.context.now - peer.ping.sentAt;
     const isBusy = peer.ping.cost - peer.handledCost >= limits.windowBytes / 4;
-    peer.handledCost = peer.ping.cost;
+    peer.onHandled(peer.ping.cost);
     // The smoothing of RFC 6298. A ping behind many posts measures these, not the way.
     if (peer.roundTripMs === undefined) peer.roundTripMs = sample;
     else if (!isBusy) peer.roundTripMs = peer.roundTripMs * 0.875 + sample * 0.125;

@@ -44,6 +44,8 @@ export class Peer {
   /** What the posts cost that were sent here, and how much of it was handled when the last ping was answered. */
   sentCost = 0;
   handledCost = 0;
+  /** The same by stream, since the last answer. */
+  private readonly underWay = new Map<Stream, number>();
   private comparesLeft: number = limits.comparesBurst;
   private comparesAt: number;
 
@@ -58,18 +60,33 @@ export class Peer {
   }
 
   /**
-   * Whether it may be sent one more post: not where that would only wait in the network, in front of what others say
-   * next. Frames keep their order, so the answer to a ping tells that all before it were handled.
+   * Whether it may be sent one more post of `stream`: not where that would only wait in the network, in front of what
+   * others say next. Frames keep their order, so the answer to a ping tells that all before it were handled. Who has
+   * little under way does not wait for those who fill the window (the sparse flows of RFC 8290).
    */
-  get mayPush(): boolean {
-    return this.creditBytes > 0 && this.sentCost - this.handledCost < limits.windowBytes;
+  mayPush(stream: Stream): boolean {
+    const isQuiet = (this.underWay.get(stream) ?? 0) < limits.quietBytes;
+    return this.hasRoom && this.sentCost - this.handledCost < limits.windowBytes * (isQuiet ? 2 : 1);
+  }
+
+  /** Whether it may be sent a post of anybody. */
+  get hasRoom(): boolean {
+    return this.creditBytes > 0 && this.sentCost - this.handledCost < limits.windowBytes * 2;
   }
 
   /** A post was sent. Returns whether to ask by a ping how far it has got. */
-  onPosted(bytes: number): boolean {
+  onPosted(stream: Stream, bytes: number): boolean {
+    const cost = bytes + limits.postCostBytes;
     this.creditBytes -= bytes;
-    this.sentCost += bytes + limits.postCostBytes;
+    this.sentCost += cost;
+    this.underWay.set(stream, (this.underWay.get(stream) ?? 0) + cost);
     return this.isPingDue;
+  }
+
+  /** It has handled all that was sent before the ping. */
+  onHandled(cost: number): void {
+    this.handledCost = cost;
+    this.underWay.clear();
   }
 
   get isPingDue(): boolean {

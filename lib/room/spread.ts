@@ -109,6 +109,8 @@ export class Spread {
     if (!config.checksLater || peer.info.member !== post.author || !isSaid(post)) return false;
     const stream = log.get(post.author, post.session);
     if (stream === undefined || post.seq !== stream.head + 1 || stream.aheadBytes > 0) return false;
+    // An id finds an entry in a table and proves nothing.
+    if (Buffer.compare(peer.info.publicKey, stream.publicKey) !== 0) return false;
     for (const other of stream.tree.eager) if (other !== peer) return false;
     if (this.unchecked.length >= limits.uncheckedMaxPosts) return false;
     if (this.unchecked.length === 0) timers.arm({ type: "check" }, now);
@@ -238,12 +240,12 @@ export class Spread {
     const asked: Peer[] = [];
     for (const peer of eager) {
       if (peer === from || peer.cursors.has(stream) || peer.claims.head(stream) >= post.seq) continue;
-      if (!peer.mayPush) {
+      if (!peer.mayPush(stream)) {
         peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
         continue;
       }
       frame ??= encode({ type: "post", post });
-      if (peer.onPosted(frame.length)) asked.push(peer);
+      if (peer.onPosted(stream, frame.length)) asked.push(peer);
       peer.claims.raise(stream, post.seq);
       links.push(peer.link);
     }
@@ -404,7 +406,8 @@ export class Spread {
   private pump(peer: Peer): void {
     // Whoever was served goes to the end, where this loop meets it again, and so does the next pump.
     for (const [stream, cursor] of peer.cursors) {
-      if (!peer.mayPush) return;
+      if (!peer.hasRoom) return;
+      if (!peer.mayPush(stream)) continue;
       peer.cursors.delete(stream);
       if (cursor.next > 0 && cursor.next < stream.floor) {
         cursor.next = stream.floor;
@@ -414,7 +417,7 @@ export class Spread {
       if (post === undefined) continue;
       const frame = encode({ type: "post", post });
       this.context.emit({ type: "send", links: [peer.link], frame });
-      if (peer.onPosted(frame.length)) this.context.ping(peer);
+      if (peer.onPosted(stream, frame.length)) this.context.ping(peer);
       peer.claims.raise(stream, cursor.next);
       cursor.next += 1;
       peer.cursors.set(stream, cursor);

@@ -54,7 +54,7 @@ class Honest {
       room: ROOM,
       identity: { member, publicKey, sealKey: publicKey, sign: bytes => seal(publicKey, bytes) },
       verify,
-      checksLater: false,
+      checksLater: name === "Alice",
       random,
       session: START,
       name,

@@ -231,6 +231,33 @@ describe("a flood of small posts", () => {
   });
 });
 
+describe("a quiet author", () => {
+  test("does not wait until a neighbour has handled what others pour out", () => {
+    const alice = new Node("Alice");
+    const reader = new Hand("Reader").attach(alice, 9);
+    const loud = Array.from({ length: 8 }, (_, index) => new Hand("Loud").attach(alice, 11 + 2 * index));
+    for (const hand of loud) hand.introduce();
+    const entries = loud.map(({ identity, info }) => ({ author: identity.member, session: info.session }));
+    reader.send({ type: "want", entries: entries.map(entry => ({ ...entry, from: 0, to: OPEN_END })) });
+    for (let post = 0; post < 50; post++) for (const hand of loud) hand.post(hand.text("x"));
+    const before = reader.of("post").length;
+    for (const hand of loud) hand.post(hand.text("x"));
+    expect(reader.of("post")).toHaveLength(before);
+    const post = alice.say("hello");
+    expect(reader.of("post").at(-1)?.post).toEqual(post);
+    // However many quiet authors there are, they cannot have more under way than as much again.
+    const bytes = Buffer.alloc(limits.bodyMaxBytes, "x");
+    for (let sybil = 0; sybil < 40; sybil++) {
+      const hand = new Hand("Sybil").attach(alice, 101 + 2 * sybil);
+      hand.introduce();
+      const { member: author } = hand.identity;
+      reader.send({ type: "want", entries: [{ author, session: hand.info.session, from: 0, to: OPEN_END }] });
+      hand.post(hand.seal(PostKind.text, bytes));
+    }
+    expect(sentTo(alice, 9)).toBeLessThan(2 * limits.windowBytes);
+  });
+});
+
 describe("a storm of lost", () => {
   test("makes whoever is called lost say so once in a while, not every time", () => {
     const [alice, bob] = [new Node("Alice"), new Node("Bob")];

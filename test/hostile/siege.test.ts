@@ -1,12 +1,13 @@
 /**
- * Three honest members chat, each in a process of its own, while this process does to two of them all that attacks.ts has.
+ * Three honest members chat, each in a process of its own, while another, at the lowest priority, does to two of them all
+ * that attacks.ts has.
  *
  * Every text must arrive, once and in order, and what is kept must stay within limits.ts. Times and memory are printed, not
  * judged: they are the machine's as much as ours.
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { limits } from "../../lib/limits.ts";
-import { attacks, holdIdle } from "./attacks.ts";
+import { attacks } from "./attacks.ts";
 import { besieged, figures, idleConnections } from "./siege.ts";
 
 // On a busy machine processes and sockets take their time.
@@ -34,27 +35,28 @@ function check(name: string, { quiet, siege, after, tally }: Awaited<ReturnType<
 }
 
 test("idle connections by the thousand leave three members their chat", async () => {
-  const count = await idleConnections();
-  const outcome = await besieged(siege => [holdIdle(siege, Math.floor(count / 2))]);
-  check(`${count} idle connections`, outcome);
+  const idle = await idleConnections();
+  check(`${idle} idle connections`, await besieged({ idle }));
 }, 120_000);
 
-const everyAttack = Object.entries(attacks);
+const everyAttack = Object.keys(attacks);
 const isStrangers = (name: string) => /TLS|hello/.test(name);
 const isTorrent = (name: string) => /posts|storms/.test(name);
 
 describe("at once, on two of three members", () => {
   const groups = {
-    "all that strangers can do": everyAttack.filter(([name]) => isStrangers(name)),
-    "all that members can do in control messages": everyAttack.filter(
-      ([name]) => !isStrangers(name) && !isTorrent(name),
-    ),
-    "all that members can do with posts": everyAttack.filter(([name]) => isTorrent(name)),
+    "all that strangers can do": everyAttack.filter(isStrangers),
+    "all that members can do in control messages": everyAttack.filter(name => !isStrangers(name) && !isTorrent(name)),
+    "all that members can do with posts": everyAttack.filter(name => !isStrangers(name) && isTorrent(name)),
+    "all that there is": everyAttack,
   };
   for (const [title, group] of Object.entries(groups))
     test(`${title} leaves all three their chat`, async () => {
       expect(group.length).toBeGreaterThan(4);
-      const outcome = await besieged(siege => group.map(([, attack]) => attack(siege)));
-      check(`${title}, ${group.length} attacks`, outcome);
+      check(`${title}, ${group.length} attacks`, await besieged({ attacks: group }));
     }, 120_000);
+
+  test("nothing but a busy loop beside them leaves all three their chat, for comparison", async () => {
+    check("a loop", await besieged({ loops: 1 }));
+  }, 120_000);
 });

@@ -1,13 +1,16 @@
 /**
- * A siege: three honest members chat, each in a process of its own, while this process does to two of them all that attacks.ts has.
+ * A siege: three honest members chat, each in a process of its own, while another does to two of them all that attacks.ts has.
  *
  * Every text must arrive, once and in order, and what is kept must stay within limits.ts. Times and memory are printed, not
  * judged: they are the machine's as much as ours.
  */
+import { join } from "node:path";
+import type { Orders } from "./actors/attacker.ts";
 import type { Report } from "./actors/member.ts";
-import type { Siege } from "./attacks.ts";
+import type { Tally } from "./attacks.ts";
 import { Honest } from "./honest.ts";
 
+const ATTACKER = join(import.meta.dir, "actors", "attacker.ts");
 const NAMES = ["Ann", "Ben", "Cat"] as const;
 const QUIET_TEXTS = 60;
 const SIEGE_TEXTS = 160;
@@ -39,9 +42,29 @@ export async function idleConnections(): Promise<number> {
   return Math.max(0, Math.min(IDLE_CONNECTIONS, descriptors - 2_000));
 }
 
+/** Begins at once; the answer ends it and tells what was done. */
+function attackers(orders: Orders): () => Promise<Tally> {
+  const { promise, resolve, reject } = Promise.withResolvers<Tally>();
+  promise.catch(() => {});
+  const child = Bun.spawn(["nice", "-n", "19", process.execPath, ATTACKER], {
+    stdout: "inherit",
+    stderr: "inherit",
+    ipc: resolve,
+    onExit: () => reject(new Error("the attackers have ended")),
+  });
+  child.send(orders);
+  return async () => {
+    child.send("over");
+    const tally = await promise;
+    child.kill("SIGKILL");
+    await child.exited;
+    return tally;
+  };
+}
+
 export async function besieged(
-  attackers: (siege: Siege) => Promise<unknown>[],
-): Promise<{ quiet: Report[]; siege: Report[]; after: Report[]; tally: Siege["tally"] }> {
+  orders: Partial<Omit<Orders, "ports">>,
+): Promise<{ quiet: Report[]; siege: Report[]; after: Report[]; tally: Tally }> {
   const [ann, port] = await Honest.open("Ann");
   const [ben, benPort] = await Honest.open("Ben", port);
   const [cat] = await Honest.open("Cat", port);
@@ -59,13 +82,9 @@ export async function besieged(
     return await Promise.all(members.map(member => member.report()));
   };
   const quiet = await talk(QUIET_TEXTS, QUIET_TEXTS);
-  let isOver = false;
-  const tally = { connections: 0, bytes: 0 };
-  const over = () => isOver;
-  const running = [port, benPort].flatMap(each => attackers({ port: each, over, tally }));
+  const end = attackers({ attacks: [], idle: 0, loops: 0, ...orders, ports: [port, benPort] });
   const siege = await talk(SIEGE_TEXTS, QUIET_TEXTS + SIEGE_TEXTS);
-  isOver = true;
-  await Promise.all(running);
+  const tally = await end();
   const after = await talk(20, QUIET_TEXTS + SIEGE_TEXTS + 20);
   return { quiet, siege, after, tally };
 }

@@ -98,6 +98,14 @@ describe("what its author says to us, where nothing is stored,", () => {
     ).toEqual(['persist Bob 2 text "and"', 'send 3: post Bob 1 text "hi"', 'send 3: post Bob 2 text "and"']);
   });
 
+  test("is checked first where the link was proved by another key that has the same id", () => {
+    const { bob, bench } = room();
+    const twin = { ...bench.peerOf(bob), publicKey: Buffer.alloc(32, "twin") };
+    bench.handle({ type: "up", link: 5, peer: twin, dialled: false });
+    const lines = bench.post(5, forgery(bob.text("I am Bob")));
+    expect(lines.filter(line => line.startsWith("tell said"))).toEqual([]);
+  });
+
   test("is checked first where somebody waits for us to hand it on, or somebody else brings it", () => {
     const { bob, carol, bench } = room();
     expect(bench.post(3, bob.text("by Carol"))).toContain('persist Bob 1 text "by Carol"');
