@@ -42,12 +42,20 @@ export const limits = {
   thinOutIntervalMs: 500,
   /** A link as young as this is not let go: it may be the only one of a newcomer. */
   linkSettleMs: 10_000,
+  /** The oldest are never let go: whoever brings many members of its own later does not get them all. */
+  oldLinksKept: 4,
   /** Links a node accepts before it refuses politely with other addresses. */
   linksMax: 48,
   /** Connections that have not shown who they are. */
   handshakesMax: 1_024,
   /** The same from one address, so that one machine cannot fill all of them. */
   handshakesPerAddressMax: 32,
+  /** TLS costs us a millisecond whoever comes: so many connections from one address at once, … */
+  connectionsBurst: 64,
+  /** … and so many a second after that; all others are closed. */
+  connectionsPerSecond: 16,
+  /** Addresses of which that is remembered. */
+  originsMax: 1_024,
   /** A connection that says nothing at all. */
   firstByteTimeoutMs: 4_000,
   /** TLS and hello and welcome together. "Nobody there" must be said within 10 s. */

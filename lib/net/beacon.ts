@@ -12,6 +12,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { Address, RoomId } from "../codec/post.ts";
 import { isLoopback, plainHost } from "./addresses.ts";
+import { Bucket } from "./bucket.ts";
 import {
   decodePacket,
   encodePacket,
@@ -111,26 +112,6 @@ export interface Heard {
   readonly newer: number;
   readonly malformed: number;
   readonly dropped: number;
-}
-
-/** Tokens that come back with time; `now` in ms. */
-export class Bucket {
-  private tokens: number;
-  private at = 0;
-  constructor(
-    private readonly perSecond: number,
-    private readonly burst: number,
-  ) {
-    this.tokens = burst;
-  }
-
-  take(now: number): boolean {
-    this.tokens = Math.min(this.burst, this.tokens + ((now - this.at) * this.perSecond) / 1000);
-    this.at = now;
-    if (this.tokens < 1) return false;
-    this.tokens--;
-    return true;
-  }
 }
 
 /** Rooms as they are told of, within the limits. */

@@ -11,6 +11,7 @@ import type { Address, MemberId, RoomId } from "../codec/post.ts";
 import { assert, ChatError, type PeerError, type PeerFault } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { isLoopback, LOOPBACKS, originOf, plainHost } from "./addresses.ts";
+import { Bucket } from "./bucket.ts";
 import { type Certificate, makeCertificate } from "./certificate.ts";
 import { Handshake, type Self } from "./handshake.ts";
 import { DEADLINES, type Deadlines, errorCode, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
@@ -79,6 +80,8 @@ export class Transport {
   /** Those of them that were accepted and are not up, by whom they are charged to; oldest first. */
   private readonly halfOpen = new Map<string, Set<Link>>();
   private halfOpenCount = 0;
+  /** How often they come, by the same; who was silent longest first. */
+  private readonly origins = new Map<string, Bucket>();
   private readonly deadlines: Deadlines;
   private readonly events: LinkEvents;
   private readonly turns = new Turns();
@@ -189,8 +192,20 @@ export class Transport {
     socket.data = link;
     this.track(link);
     link.attach(socket);
-    if (this.stopping !== undefined) link.kill({ type: "closed" });
+    if (this.stopping !== undefined || !this.mayShakeHands(host)) link.kill({ type: "closed" });
     else this.makeRoom(link);
+  }
+
+  /** On one machine an address tells nobody apart, and whoever is there has our CPU anyway. */
+  private mayShakeHands(host: string): boolean {
+    if (isLoopback(host)) return true;
+    const origin = originOf(host);
+    const bucket = this.origins.get(origin) ?? new Bucket(limits.connectionsPerSecond, limits.connectionsBurst);
+    this.origins.delete(origin);
+    this.origins.set(origin, bucket);
+    const [silent] = this.origins.keys();
+    if (silent !== undefined && this.origins.size > limits.originsMax) this.origins.delete(silent);
+    return bucket.take(performance.now());
   }
 
   private track(link: Link): void {

@@ -159,8 +159,10 @@ export class Mesh {
     if (!isTooMany) return Number.POSITIVE_INFINITY;
     if (this.thinOutAt <= now) {
       this.thinOutAt = now + jitter(this.context, limits.thinOutIntervalMs);
-      // Not a newcomer's first link, before it has found others.
-      const settled = [...peers.values()].filter(({ upAt }) => upAt + limits.linkSettleMs <= now);
+      // Not a newcomer's first link, before it has found others; and not those of old, among which are our friends.
+      const settled = [...peers.values()]
+        .slice(limits.oldLinksKept)
+        .filter(({ upAt }) => upAt + limits.linkSettleMs <= now);
       const peer = settled[randomBelow(this.context, settled.length)];
       if (peer !== undefined) this.dismiss(peer);
     }

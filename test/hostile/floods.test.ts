@@ -307,6 +307,22 @@ describe("a storm of adds", () => {
   });
 });
 
+describe("links to many members that somebody made up", () => {
+  test("do not push out those that a node has had for longest", () => {
+    const alice = new Node("Alice");
+    const friends = ["Bob", "Carol", "Dora", "Emil"].map((name, index) => new Hand(name).attach(alice, 9 + 2 * index));
+    const made = Array.from({ length: 60 }, (_, index) => new Hand("Sybil").attach(alice, 101 + 2 * index));
+    const all = [...friends, ...made];
+    for (const hand of all) hand.introduce();
+    for (let time = 0; time < 40; time++) {
+      alice.run(2_000);
+      for (const hand of all) hand.drained();
+    }
+    expect(all.filter(({ isClosed }) => !isClosed)).toHaveLength(limits.meshLinksHigh);
+    expect(friends.filter(({ isClosed }) => isClosed)).toEqual([]);
+  });
+});
+
 const settled = new Set<number>();
 function allDials(node: Node): number[] {
   const dials = node.effects.flatMap(effect =>

@@ -634,6 +634,27 @@ describe("strangers", () => {
     expect(inside(listener).sockets.size).toBeLessThanOrEqual(limits.handshakesPerAddressMax + 1);
   });
 
+  test.skipIf(address.startsWith("127."))("do not keep us at handshakes without end (needs a network)", async () => {
+    const listener = await new Station().listening("0.0.0.0");
+    const shakeHands = () =>
+      new Promise<boolean>(resolve => {
+        const close = (socket: Bun.Socket) => socket.terminate();
+        const handshake = (socket: Bun.Socket) => {
+          resolve(socket.getTLSVersion() === "TLSv1.3");
+          close(socket);
+        };
+        const end = () => resolve(false);
+        const socket = { data: close, handshake, close: end, error: end, connectError: end };
+        const tls = { rejectUnauthorized: false };
+        Bun.connect({ hostname: address, port: listener.port, tls, socket }).catch(end);
+      });
+    let done = 0;
+    for (let time = 0; time < 4 * limits.connectionsBurst; time++) if (await shakeHands()) done += 1;
+    expect(done).toBeGreaterThanOrEqual(limits.connectionsBurst);
+    expect(done).toBeLessThan(4 * limits.connectionsBurst);
+    expect(await new Station({ name: "Bob" }).dial(listener)).toBeUndefined();
+  });
+
   test("do not disturb the links that are up", async () => {
     const [listener, accepted, dialler] = await linked();
     await Promise.all(Array.from({ length: 400 }, () => idle(listener.port)));
@@ -720,4 +741,20 @@ describe("openssl s_client", () => {
     expect(output).toContain("alert protocol version");
     expect(output).not.toContain("BEGIN CERTIFICATE");
   });
+});
+
+const sslscan = Bun.which("sslscan");
+test.skipIf(sslscan === null)("sslscan finds TLS 1.3 and nothing older (skipped without sslscan)", async () => {
+  const listener = await new Station().listening();
+  const command = ["sslscan", "--no-colour", "--xml=-", "--no-heartbleed", `${LOOPBACK}:${listener.port}`];
+  const xml = await new Response(Bun.spawn(command, { stdout: "pipe", stderr: "ignore" }).stdout).text();
+  const found = [...xml.matchAll(/<protocol type="(\w+)" version="([\d.]+)" enabled="(\d)"/g)];
+  const enabled = found.filter(([, , , flag]) => flag === "1").map(([, type, version]) => `${type} ${version}`);
+  expect(found.length).toBeGreaterThan(4);
+  expect(enabled).toEqual(["tls 1.3"]);
+  // No cipher of an older version, nothing compressed, nothing renegotiated.
+  const ciphers = [...xml.matchAll(/<cipher [^>]*sslversion="([^"]+)"/g)].map(([, version]) => version);
+  expect(ciphers.length).toBeGreaterThan(0);
+  expect(new Set(ciphers)).toEqual(new Set(["TLSv1.3"]));
+  expect(xml).not.toContain('<compression supported="1"');
 });
