@@ -29,7 +29,14 @@ const PALETTE: readonly string[] = [
 
 const LINKED_MS = 10_000;
 
-const COLOURS = { NO_COLOR: undefined, FORCE_COLOR: "1" };
+const COLOURS = { NO_COLOR: undefined, FORCE_COLOR: "1", TERM: "xterm-256color" };
+/** Lines that must meet those above and below, which no font promises in an SVG: paths in a cell of 9 × 19. */
+const BOX: Readonly<Record<string, string>> = {
+  "│": "M4.5 0v19",
+  "┌": "M9 9.5h-4.5v9.5",
+  "└": "M9 9.5h-4.5v-9.5",
+  "─": "M0 9.5h9",
+};
 
 async function main(): Promise<void> {
   // The program is built there (see `binary`), and nobody's own home is touched.
@@ -152,8 +159,15 @@ function drawRun({ x, look, text, width }: Run, y: number): string[] {
   const wide = width * CELL_WIDTH;
   const drawn: string[] = [];
   if (look.inverse)
-    drawn.push(`<rect x="${left}" y="${top}" width="${wide}" height="${CELL_HEIGHT}" fill="${colorOf(look)}"/>`);
+    drawn.push(
+      `<rect x="${left}" y="${top}" width="${wide}" height="${CELL_HEIGHT}" fill="${colorOf(look)}" shape-rendering="crispEdges"/>`,
+    );
   if (text.trim() === "") return drawn;
+  const line = BOX[text];
+  if (line !== undefined) {
+    const stroke = `stroke="${colorOf(look)}"${look.dim ? ' stroke-opacity="0.6"' : ""}`;
+    return [`<path transform="translate(${left} ${top})" d="${line}" fill="none" ${stroke}/>`];
+  }
   // Words are made to fit their cells; a single character keeps its shape and stands in the middle of them.
   const place = /^[\x21-\x7e]+$/.test(text)
     ? `x="${left}" textLength="${wide}" lengthAdjust="spacingAndGlyphs"`
