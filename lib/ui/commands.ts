@@ -66,7 +66,7 @@ export const commands: readonly Command[] = [
     name: "/who",
     aliases: ["/names"],
     parameters: [],
-    help: "who is here, where, how far away, and since when silent",
+    help: "who is here, where, how far, and how long silent",
     run({ chat }) {
       const members = chat.presence();
       return shown(memberLines(members), { members });
@@ -76,7 +76,7 @@ export const commands: readonly Command[] = [
     name: "/whois",
     aliases: [],
     parameters: [name],
-    help: "what is known of somebody: key, address, verified or not",
+    help: "somebody's key, address, and whether verified",
     run({ chat, times }, { name: wanted = "" }) {
       const member = chat.whois(wanted);
       return shown(personLines(member, times), { member });
@@ -86,7 +86,7 @@ export const commands: readonly Command[] = [
     name: "/msg",
     aliases: ["/w"],
     parameters: [name, text],
-    help: "says something to one member only; nobody else can read it",
+    help: "to one member only; nobody else can read it",
     run({ chat }, { name: to = "", text: words = "" }) {
       chat.direct(to, words);
       return done;
@@ -138,7 +138,7 @@ export const commands: readonly Command[] = [
     name: "/topic",
     aliases: [],
     parameters: [optional(text)],
-    help: "shows or sets what the room is about; /topic - clears it",
+    help: "what the room is about; /topic - clears it",
     run({ chat }, { text: words }) {
       const { topic } = chat;
       if (words === undefined) return said(topic === "" ? "There is no topic." : `The topic is: ${topic}`, { topic });
@@ -170,7 +170,7 @@ export const commands: readonly Command[] = [
     name: "/ignore",
     aliases: [],
     parameters: [optional(name)],
-    help: "shows nothing more of somebody, whatever the name; alone: lists them",
+    help: "shows nothing more of somebody; alone: lists them",
     run({ chat }, { name: wanted }) {
       if (wanted !== undefined) {
         const member = chat.setIgnored(wanted, true);
@@ -197,7 +197,7 @@ export const commands: readonly Command[] = [
     name: "/verify",
     aliases: [],
     parameters: [name, { name: "answer", optional: true, words: () => ["yes", "no"] }],
-    help: "a phrase to compare by voice: is it really them, and nobody in between?",
+    help: "a phrase to compare by voice: is it really them?",
     run({ chat }, { name: wanted = "", answer }) {
       if (answer === undefined) {
         const phrase = chat.phrase(wanted);
@@ -213,7 +213,7 @@ export const commands: readonly Command[] = [
     name: "/search",
     aliases: [],
     parameters: [text],
-    help: 'what was said with these words; also "a phrase", wor*, a OR b, a NOT b',
+    help: 'finds words, "a phrase", wor*, a OR b, a NOT b',
     run({ chat, times }, { text: words = "" }) {
       const messages = chat.search(words, searchMaxTexts);
       return shown(messages.length === 0 ? ["Nothing was found."] : pastLines(messages, times), { messages });
@@ -223,7 +223,7 @@ export const commands: readonly Command[] = [
     name: "/history",
     aliases: [],
     parameters: [optional(name), { name: "limit", optional: true }],
-    help: "what was said last, by all or by one: /history 50, /history Bob",
+    help: "what was said last: /history 50, /history Bob",
     run({ chat, times }, { name: by, limit }) {
       const wanted = limit === undefined ? historyTexts : Math.min(Number(limit), historyMaxTexts);
       const messages = chat.history(wanted, by);
@@ -234,14 +234,14 @@ export const commands: readonly Command[] = [
     name: "/clear",
     aliases: [],
     parameters: [],
-    help: "an empty screen; what was said stays in the history",
+    help: "an empty screen; the history stays",
     run: () => ({ kind: "clear" }),
   },
   {
     name: "/doctor",
     aliases: [],
     parameters: [],
-    help: "why you may see nobody: addresses, what is heard near by, firewalls",
+    help: "why you may see nobody: addresses, firewalls",
     run({ doctor }) {
       if (doctor === undefined) throw new ChatError("bad_command", "not here; the command p2pchat doctor tells");
       doctor();
@@ -364,10 +364,11 @@ function usageError(command: Command): ChatError {
 
 function helpLines(): string[] {
   const rows = commands.map(command => [[usageOf(command), ...command.aliases].join(" "), command.help]);
+  // The commands last: on a small screen they are what is left of it.
   return [
+    "Anything else is said to everybody; //x says /x. ✓ behind a text: all have it.",
+    "Tab completes, up and down recall lines, Ctrl-R finds one, Alt-Enter adds one.",
     ...table(rows),
-    "Anything else is said to everybody; //x says /x. Tab completes, up and down recall earlier lines, Ctrl-R searches",
-    "them, Alt-Enter starts a new line. ✓ behind your text: everybody linked to you has it.",
   ];
 }
 

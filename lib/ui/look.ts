@@ -139,13 +139,20 @@ export class Look {
   opening(event: Extract<ChatEvent, { event: "listening" }>): string[] {
     const { bold, dim, gray, inverse } = this.#colors;
     const friend = this.invitation?.() ?? `./p2pchat <name> ${cleanLine(event.address)} ${event.port}`;
+    const rail = gray("│");
+    // A narrow screen gets two rows, cut where no word, and nothing to be copied, is in two pieces.
+    const rows = (sign: string, paint: (text: string) => string, first: string, second: string, below = rail) =>
+      3 + Bun.stringWidth(`${first} ${second}`) < this.#columns()
+        ? [`${gray(sign)}  ${paint(`${first} ${second}`)}`]
+        : [`${gray(sign)}  ${paint(first)}`, `${below}  ${paint(second)}`];
+    const [who = "", where = ""] = sentence(event).split(/ (?=is listening at )/);
     return [
       `${gray("┌")}  ${inverse(" p2pchat ")}`,
-      gray("│"),
-      `${gray("◇")}  ${bold(sentence(event))}`,
-      `${gray("│")}  A friend joins with  ${bold(friend)}`,
-      gray("│"),
-      `${gray("└")}  ${dim("Type to talk, /help for help, :q to leave.")}`,
+      rail,
+      ...rows("◇", bold, who, where),
+      ...rows("│", String, "A friend joins with ", bold(friend)),
+      rail,
+      ...rows("└", dim, "Type to talk, /help for help,", ":q to leave.", " "),
       "",
     ];
   }
@@ -159,7 +166,13 @@ export class Look {
   }
 
   #block(lines: readonly string[]): string[] {
-    const rows = lines.flatMap(line => wrapped(isolate(cleanLine(line)), this.#columns() - 3, 4));
+    const columns = this.#columns() - 3;
+    // What does not fit goes below its own column.
+    const indent = (line: string) => Bun.stringWidth(/^\S.*? {2,}(?=\S)/.exec(line)?.[0] ?? "");
+    const rows = lines.flatMap(line => {
+      const offset = indent(line);
+      return wrapped(isolate(cleanLine(line)), columns, offset > 0 && offset < columns / 2 ? offset : 4);
+    });
     return rows.map(row => `${this.#colors.dim("│")} ${row}`);
   }
 
@@ -171,7 +184,9 @@ export class Look {
 /** Rows of a sentence, cut between words; what is not the first is indented. Texts of others are left to the terminal. */
 function wrapped(line: string, columns: number, indent: number): string[] {
   if (Bun.stringWidth(line) <= columns) return [line];
-  const [first = "", ...rest] = Bun.wrapAnsi(line, Math.max(8, columns - indent), { hard: true }).split("\n");
+  const cut = (text: string, width: number) => Bun.wrapAnsi(text, Math.max(8, width), { hard: true }).split("\n");
+  const [first = ""] = cut(line, columns);
+  const rest = cut(line.slice(first.length).trimStart(), columns - indent);
   return [first, ...rest.map(row => " ".repeat(indent) + row)];
 }
 

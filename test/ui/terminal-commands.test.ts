@@ -1,5 +1,6 @@
 /** Commands, completion, search, marks and the bell in a real PTY, by what its screen shows. */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { commands } from "../../lib/ui/commands.ts";
 import type { ChatEvent } from "../../lib/ui/view.ts";
 import type { TerminalSetup } from "../e2e/terminal.ts";
 import { join, listening, message } from "./fake-chat.ts";
@@ -90,13 +91,24 @@ for (const size of sizes) {
     test("an answer is wrapped between words and never wider than the screen", async () => {
       await using stage = await Stage.open(size);
       stage.terminal.type("/help\r");
-      await stage.terminal.until("everybody linked");
+      await stage.terminal.until(/\/quit \[text\][\s\S]*Ctrl-D do, too/);
       const rows = stage.terminal.scrollback().filter(row => row.startsWith("│"));
       expect(rows.length).toBeGreaterThan(20);
       for (const row of rows) expect(row.length).toBeLessThan(size.cols ?? 80);
-      expect(rows.map(row => row.slice(1).trim()).join(" ")).toContain(
-        "says something to one member only; nobody else can",
-      );
+      expect(rows.map(row => row.slice(1).trim()).join(" ")).toContain("to one member only; nobody else can read it");
+    });
+
+    test("the opening is cut between words, and what a friend types not at all", async () => {
+      await using stage = await Stage.open(size);
+      stage.emit(listening);
+      await stage.terminal.until(/ \.\/p2pchat <name> 192\.168\.1\.20 55107\n[\s\S]*:q to leave\./);
+      const rows = stage.terminal.scrollback();
+      expect(
+        rows
+          .filter(row => /^[◇│└] {2}/.test(row))
+          .map(row => row.slice(3))
+          .join(" "),
+      ).toStartWith(`Alice at address 192.168.1.20 is listening at 55107. A friend joins with`);
     });
 
     test("a mark behind one's own text changes in its place, between others' texts", async () => {
@@ -122,6 +134,13 @@ for (const size of sizes) {
     });
   });
 }
+
+test("all commands fit a screen of 24 rows", async () => {
+  await using stage = await Stage.open({ cols: 80, rows: 24 });
+  stage.terminal.type("/help\r");
+  await stage.terminal.until(/\/quit \[text\][\s\S]*Ctrl-D do, too/);
+  for (const { name } of commands) expect(stage.terminal.screen().join("\n")).toContain(`│ ${name} `);
+});
 
 const complaints: readonly (readonly [string, string])[] = [
   ["/msg", "it goes like this: /msg <name> <text>"],
