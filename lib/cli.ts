@@ -231,7 +231,7 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   const settings = { stay: options.stay, doctor: tell, ...(options.time !== undefined && { time: options.time }) };
   tellWords(start, mode);
   if (start.last !== undefined)
-    opened.notify((await import("./discovery.ts")).wayBack(start.last, start.settings.name));
+    for (const line of (await import("./discovery.ts")).wayBack(start.last, start.settings.name)) opened.notify(line);
   try {
     if (mode === "terminal" || options.discovery.explicit) void show(start, options);
     if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, { stay: options.stay, doctor });

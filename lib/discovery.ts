@@ -292,9 +292,10 @@ function isOwn({ names, addresses }: FoundRoom, chat: ShownChat | undefined): bo
   return chat !== undefined && names.includes(chat.name) && addresses.some(({ port }) => port === chat.listensAt);
 }
 
-/** For who has opened a new room instead. */
-export function wayBack({ names, addresses }: LastRoom, name: string): string {
-  return `this is a new room; to the last one, with ${list(names.filter(isName)) || "others"}: ${joinLine({ private: false, addresses }, name)}`;
+/** For who has opened a new room instead; the last one is a line to paste. */
+export function wayBack({ names, addresses }: LastRoom, name: string): string[] {
+  const who = list(names.filter(isName)) || "others";
+  return [`this is a new room; to the last one, with ${who}:`, joinLine({ private: false, addresses }, name)];
 }
 
 function isLocal(host: string): boolean {

@@ -225,6 +225,7 @@ export const commands: readonly Command[] = [
     parameters: [optional(name), { name: "limit", optional: true }],
     help: "what was said last: /history 50, /history Bob",
     run({ chat, times }, { name: by, limit }) {
+      if (limit !== undefined && Number(limit) === 0) throw usageError(this);
       const wanted = limit === undefined ? historyTexts : Math.min(Number(limit), historyMaxTexts);
       const messages = chat.history(wanted, by);
       return shown(messages.length === 0 ? ["Nothing was said yet."] : pastLines(messages, times), { messages });
@@ -274,7 +275,7 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/quit",
-    aliases: [":q", ":quit"],
+    aliases: [":q", ":quit", ":q!"],
     parameters: [optional(text)],
     help: "leaves; Ctrl-C and Ctrl-D do, too",
     run: () => ({ kind: "quit" }),
@@ -306,7 +307,7 @@ export function submit(talk: Talk, line: string): Outcome {
   const command = commandOf(word);
   if (command !== undefined && (first === 0x2f || argument.trim() === ""))
     return command.run(talk, argumentsOf(command, argument.trim()));
-  if (/^\/\p{L}+$/u.test(word)) throw unknownCommand(word);
+  if (/^\/(\p{L}[\p{L}\p{N}_-]*|\?)$/u.test(word)) throw unknownCommand(word);
   talk.say(line);
   return done;
 }
@@ -339,10 +340,24 @@ export function usageOf({ name, parameters }: Command): string {
   return [name, ...parameters.map(shape)].join(" ");
 }
 
+/** What other programs call it. */
+const elsewhere: Readonly<Record<string, string>> = {
+  "/quit": "exit leave part bye close disconnect logout",
+  "/who": "users list members online",
+  "/msg": "tell whisper pm dm notice",
+  "/nick": "name rename user",
+  "/away": "afk brb",
+  "/search": "find grep lastlog",
+  "/history": "log scrollback buffer",
+  "/ignore": "block mute",
+  "/help": "? commands man",
+};
+
 /** The nearest word to one that was mistyped; undefined where none is near. */
 function nearestTo(word: string): string | undefined {
   const wanted = word.toLowerCase();
-  let nearest: string | undefined;
+  let [nearest] = Object.entries(elsewhere).find(([, words]) => words.split(" ").includes(wanted.slice(1))) ?? [];
+  if (nearest !== undefined) return nearest;
   let least = 3;
   for (const known of byWord.keys()) {
     const distance = known.startsWith(wanted) ? 1 : editDistance(wanted, known);

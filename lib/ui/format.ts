@@ -58,10 +58,12 @@ export function sentence(event: StateEvent): string {
         ? `${cleanLine(event.name)} cleared the topic.`
         : `${cleanLine(event.name)} set the topic: ${text}`;
     }
-    case "away":
-      return event.text === null
-        ? `${cleanLine(event.name)} is back.`
-        : `${cleanLine(event.name)} is away: ${cleanLine(event.text)}`;
+    case "away": {
+      const { text } = event;
+      // /away alone says no more than that.
+      const state = text === null ? "back." : text === "away" ? "away." : `away: ${cleanLine(text)}`;
+      return `${cleanLine(event.name)} is ${state}`;
+    }
     default:
       return unreachable(event);
   }

@@ -14,7 +14,7 @@ export function memberLines(members: readonly (MemberView & Partial<PresenceView
       self ? "you" : linked ? "linked" : "relayed",
       rtt_ms === null || self ? "" : `${rtt_ms < 10 ? rtt_ms.toFixed(1) : Math.round(rtt_ms)} ms`,
       idle_ms === null ? "" : `idle ${duration(idle_ms)}`,
-      away === null ? "" : `away: ${cleanLine(away)}`,
+      away === null ? "" : away === "away" ? away : `away: ${cleanLine(away)}`,
     ]),
   );
 }

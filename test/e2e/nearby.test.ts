@@ -70,9 +70,8 @@ test("who opens a new room is told the way back to the last one, if it is not of
   expect(alice.screen().join()).not.toContain("new room");
   alice.type(":q\r");
   await alice.exited;
-  const again = world.terminal(["Alice"], { cols: 120 });
-  const line = `• this is a new room; to the last one, with Bob: ./p2pchat Alice 127.0.0.1 ${port}`;
-  await again.until(line);
+  const again = world.terminal(["Alice"], { cols: 60 });
+  await again.until(`• this is a new room; to the last one, with Bob:\n• ./p2pchat Alice 127.0.0.1 ${port}\n`);
   again.type(":q\r");
   await again.exited;
   const back = world.terminal(["Alice", "127.0.0.1", port]);
@@ -80,7 +79,7 @@ test("who opens a new room is told the way back to the last one, if it is not of
   // Not where one asked for a new one.
   back.type(":q\r");
   await back.exited;
-  const fresh = world.terminal(["Alice", "--new"], { cols: 120 });
+  const fresh = world.terminal(["Alice", "--new"]);
   await fresh.until(/^Alice ⋅ 1 ›/m);
   expect(fresh.screen().join()).not.toContain("this is a new room");
 });

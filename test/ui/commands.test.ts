@@ -35,7 +35,7 @@ for (const line of [
   });
 }
 
-for (const line of [":q", ":quit", "/quit", ":q ", "/QUIT", "/quit now"]) {
+for (const line of [":q", ":quit", ":q!", "/quit", ":q ", "/QUIT", "/quit now"]) {
   test(`${line} leaves`, () => {
     expect(become(line)).toBe("quit");
   });
@@ -64,6 +64,10 @@ test("a command without what it needs tells how it goes", () => {
   expect(become("/nick two words")).toBe("bad_command: it goes like this: /nick <name>");
 });
 
+test("/history wants a number above 0", () => {
+  expect(become("/history 0")).toBe("bad_command: it goes like this: /history [name] [limit]");
+});
+
 test("/nick renames, and says why when it cannot", () => {
   expect(become("/nick Al")).toBe("rename Al");
   expect(become("/nick taken")).toStartWith("name_taken: ");
@@ -73,6 +77,14 @@ test("an unknown command is not said, and the nearest one is suggested", () => {
   expect(become("/hlep")).toContain("did you mean /help?");
   expect(become("/wh")).toContain("did you mean /who?");
   expect(become("/nik Al")).toContain("did you mean /nick?");
+  expect(become("/quit2")).toContain("did you mean /quit?");
+  for (const [word, command] of [
+    ["exit", "/quit"],
+    ["USERS", "/who"],
+    ["tell Bob hi", "/msg"],
+    ["?", "/help"],
+  ])
+    expect(become(`/${word}`)).toContain(`did you mean ${command}?`);
   expect(become("/frobnicate")).toContain("/help lists them");
   expect(become(`/${"x".repeat(1000)}`).length).toBeLessThan(150);
 });

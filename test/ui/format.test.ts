@@ -18,6 +18,7 @@ describe("plain", () => {
     [{ event: "topic", ...bob, text: "lunch", at: 0, history: false }, ">INFO: Bob set the topic: lunch\n"],
     [{ event: "topic", ...bob, text: "lunch", at: 0, history: true }, ">INFO: The topic is: lunch\n"],
     [{ event: "topic", ...bob, text: "", at: 0, history: false }, ">INFO: Bob cleared the topic.\n"],
+    [{ event: "away", ...bob, text: "away" }, ">INFO: Bob is away.\n"],
     [{ event: "away", ...bob, text: "lunch" }, ">INFO: Bob is away: lunch\n"],
     [{ event: "away", ...bob, text: null }, ">INFO: Bob is back.\n"],
     [{ event: "reached", id: "0123456789abcdef", reached: 1, linked: 2 }, ""],
