@@ -14,8 +14,11 @@ import {
 } from "../measure.ts";
 import { Actor, BENCH, binary, cpuMsOf, Program, settledMemoryOf } from "../processes.ts";
 
-const LINKS = 40;
-const MEMBERS = 1_000;
+/** The first ones load and compile what all need; what each costs is told by those after them. */
+const FIRST_LINKS = 10;
+const LINKS = 30;
+const FIRST_MEMBERS = 1_000;
+const MEMBERS = 2_000;
 const TEXTS = 100_000;
 const TEXT = `${".".repeat(99)}\n`;
 /** One ping of every link falls into it. */
@@ -43,20 +46,22 @@ async function ours(): Promise<Sample> {
   const puppets = await Actor.start<PuppetQuestions>(PUPPETS);
   try {
     const idle = await settledMemoryOf(node.pid);
-    // The first link loads what all need.
-    await puppets.ask("link", { port, links: 1 });
-    const one = await settledMemoryOf(node.pid);
+    await puppets.ask("link", { port, links: FIRST_LINKS });
+    const few = await settledMemoryOf(node.pid);
     await puppets.ask("link", { port, links: LINKS });
     const linked = await settledMemoryOf(node.pid);
-    await puppets.ask("introduce", { members: MEMBERS });
-    await node.line(line => line.includes(`Member${MEMBERS - 1} joined`));
-    const crowded = await settledMemoryOf(node.pid);
+    const introduce = async (members: number, last: number) => {
+      await puppets.ask("introduce", { members });
+      await node.line(line => line.includes(`Member${last} joined`));
+      return settledMemoryOf(node.pid);
+    };
+    const met = await introduce(FIRST_MEMBERS, FIRST_MEMBERS - 1);
+    const crowded = await introduce(MEMBERS, FIRST_MEMBERS + MEMBERS - 1);
     return {
       rss: idle.rss / 1024,
       dirty: idle.dirty / 1024,
-      firstLink: one.rss - idle.rss,
-      perLink: (linked.rss - one.rss) / LINKS,
-      perMember: (crowded.rss - linked.rss) / MEMBERS,
+      perLink: (linked.rss - few.rss) / LINKS,
+      perMember: (crowded.rss - met.rss) / MEMBERS,
     };
   } finally {
     await Promise.all([node.end(), puppets.end()]);
@@ -77,10 +82,10 @@ async function listeningWithTls(): Promise<Sample> {
   const { node, port } = await startBaseline("listen-tls");
   const puppets = await Actor.start<PuppetQuestions>(PUPPETS);
   try {
-    await puppets.ask("connect", { port, links: 1 });
-    const one = await settledMemoryOf(node.pid);
+    await puppets.ask("connect", { port, links: FIRST_LINKS });
+    const few = await settledMemoryOf(node.pid);
     await puppets.ask("connect", { port, links: LINKS });
-    return { perLink: ((await settledMemoryOf(node.pid)).rss - one.rss) / LINKS };
+    return { perLink: ((await settledMemoryOf(node.pid)).rss - few.rss) / LINKS };
   } finally {
     await Promise.all([node.end(), puppets.end()]);
   }
