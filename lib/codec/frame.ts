@@ -2,8 +2,9 @@
  * Frames on a stream: u32 length, then that many bytes, of which the first is the message type.
  *
  * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames. A frame that lies inside one chunk
- * is a view of it, not a copy; only one cut by a chunk's end is put together. A length of zero or over the limit throws
- * before a byte of it is kept, so nothing larger than one frame ever waits here.
+ * is a view of it, not a copy; one cut by a chunk's end is put together in a buffer of its own, which whoever decodes it may
+ * keep. A length of zero or over the limit throws before a byte of it is kept, so nothing larger than one frame ever
+ * waits here.
  */
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -12,8 +13,9 @@ export const FRAME_HEADER_BYTES = 4;
 const EMPTY = Buffer.alloc(0);
 
 export class FrameBuffer {
-  /** What there is of a frame that was cut by the end of its chunk. */
-  private pending: Buffer | undefined;
+  /** Room for a frame that was cut by the end of its chunk, or for its header only, and how much of it is there. */
+  private cut: Buffer | undefined;
+  private cutBytes = 0;
   /** The last chunk, and how far it was taken. */
   private rest: Buffer = EMPTY;
   private offset = 0;
@@ -39,19 +41,15 @@ export class FrameBuffer {
 
   /** Takes the next whole frame. */
   next(): Uint8Array | undefined {
-    if (this.pending !== undefined) return this.finish(this.pending);
     const { rest, offset } = this;
-    if (rest.length - offset >= FRAME_HEADER_BYTES) {
+    if (this.cut === undefined && rest.length - offset >= FRAME_HEADER_BYTES) {
       const end = offset + FRAME_HEADER_BYTES + this.lengthAt(rest, offset);
       if (end <= rest.length) {
         this.offset = end;
         return rest.subarray(offset + FRAME_HEADER_BYTES, end);
       }
     }
-    // A view would keep the whole chunk alive for the sake of a few bytes.
-    if (this.hasRest) this.pending = Buffer.from(rest.subarray(offset));
-    this.drop();
-    return undefined;
+    return this.hasRest ? this.fill() : this.drop();
   }
 
   /** Whether there are bytes that `next` has not looked at. */
@@ -59,29 +57,27 @@ export class FrameBuffer {
     return this.offset < this.rest.length;
   }
 
-  private drop(): void {
+  private drop(): undefined {
     this.rest = EMPTY;
     this.offset = 0;
   }
 
-  /** Puts together the frame that was cut; all that follows it stays where it lies. */
-  private finish(pending: Buffer): Uint8Array | undefined {
-    const bytes = this.rest.subarray(this.offset);
-    this.pending = undefined;
-    let cut = pending;
-    let used = 0;
-    if (cut.length < FRAME_HEADER_BYTES) {
-      used = Math.min(FRAME_HEADER_BYTES - cut.length, bytes.length);
-      cut = Buffer.concat([cut, bytes.subarray(0, used)]);
+  /** Puts a frame together that was cut: its header first, which tells how much there is to come. */
+  private fill(): Uint8Array | undefined {
+    this.cut ??= Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES);
+    const taken = this.rest.copy(this.cut, this.cutBytes, this.offset);
+    this.offset += taken;
+    this.cutBytes += taken;
+    const { cut } = this;
+    if (this.cutBytes < cut.length) return this.drop();
+    if (cut.length === FRAME_HEADER_BYTES) {
+      this.cut = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + this.lengthAt(cut, 0));
+      cut.copy(this.cut);
+      return this.fill();
     }
-    const whole = cut.length < FRAME_HEADER_BYTES ? FRAME_HEADER_BYTES : FRAME_HEADER_BYTES + this.lengthAt(cut, 0);
-    const more = Math.min(whole - cut.length, bytes.length - used);
-    cut = Buffer.concat([cut, bytes.subarray(used, used + more)]);
-    this.offset += used + more;
-    if (cut.length >= whole && whole > FRAME_HEADER_BYTES) return cut.subarray(FRAME_HEADER_BYTES);
-    this.pending = cut;
-    this.drop();
-    return undefined;
+    this.cut = undefined;
+    this.cutBytes = 0;
+    return cut.subarray(FRAME_HEADER_BYTES);
   }
 
   private lengthAt(bytes: Buffer, offset: number): number {
@@ -94,6 +90,6 @@ export class FrameBuffer {
 
   /** Bytes that wait to be taken, or for the rest of their frame. */
   get pendingBytes(): number {
-    return (this.pending?.length ?? 0) + this.rest.length - this.offset;
+    return this.cutBytes + this.rest.length - this.offset;
   }
 }

@@ -121,12 +121,18 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
   return postIn(writer.finish());
 }
 
-/** Reads a post. Throws `PeerError`; says nothing about the signature. Copies: nothing keeps `bytes` alive. */
+/**
+ * Reads a post. Throws `PeerError`; says nothing about the signature. A frame that has a buffer to itself is kept as it is;
+ * else the post is copied, so that it does not keep alive what lies around it.
+ */
 export function decodePost(bytes: Uint8Array): Post {
   if (bytes.length > POST_HEADER_BYTES + limits.bodyMaxBytes + SIGNATURE_BYTES)
     throw new PeerError("too_large", "a post is too long");
   if (bytes.length < POST_HEADER_BYTES + SIGNATURE_BYTES) throw new PeerError("malformed", "a post is cut short");
-  const writer = new Writer(FRAME_PREFIX_BYTES + bytes.length)
+  const frameBytes = FRAME_PREFIX_BYTES + bytes.length;
+  if (bytes.byteOffset === FRAME_PREFIX_BYTES && bytes.buffer.byteLength === frameBytes)
+    return postIn(Buffer.from(bytes.buffer));
+  const writer = new Writer(frameBytes)
     .u32(1 + bytes.length)
     .u8(POST_TYPE)
     .raw(bytes);
