@@ -6,7 +6,7 @@
  * a factor of two, so that nobody can talk others out of the log; what remains of an ended stream then is its head, as the
  * memory that it was here.
  */
-import type { HaveEntry, StreamKey } from "../codec/message.ts";
+import type { StreamKey } from "../codec/message.ts";
 import type { MemberId, Post } from "../codec/post.ts";
 import { assert } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -161,12 +161,12 @@ interface Shelf {
 }
 
 export class Log {
+  private readonly streams = new Set<Stream>();
   private readonly shelves = new Map<MemberId, Shelf>();
   /** Shelves with something on them, by the number of bits in their weight. */
   private readonly byWeight: Set<Shelf>[] = [];
   private bytes = 0;
   private postCount = 0;
-  private count = 0;
   /** Of all posts kept ahead of a hole, over all streams. */
   aheadBytes = 0;
   private readonly freeSlots: number[] = [];
@@ -180,19 +180,21 @@ export class Log {
   }
 
   get sessions(): number {
-    return this.count;
+    return this.streams.size;
   }
 
   get(author: MemberId, session: number): Stream | undefined {
-    return this.shelves.get(author)?.sessions.find(stream => stream.session === session);
+    for (const stream of this.sessionsOf(author)) if (stream.session === session) return stream;
+    return undefined;
   }
 
   sessionsOf(author: MemberId): readonly Stream[] {
     return this.shelves.get(author)?.sessions ?? [];
   }
 
-  *all(): Generator<Stream> {
-    for (const { sessions } of this.shelves.values()) yield* sessions;
+  /** In the order in which they were opened. */
+  all(): SetIterator<Stream> {
+    return this.streams.values();
   }
 
   /** Opens a stream with its post 0. Undefined where there is no room for one more. */
@@ -200,13 +202,13 @@ export class Log {
     const { sessionsMax, sessionsPerMemberMax } = limits;
     const { author } = first;
     if (this.sessionsOf(author).length >= sessionsPerMemberMax) this.forgetOne(this.sessionsOf(author));
-    if (this.count >= sessionsMax) this.forgetOne(this.all());
-    if (this.count >= sessionsMax || this.sessionsOf(author).length >= sessionsPerMemberMax) return undefined;
-    const stream = new Stream(first, this.freeSlots.pop() ?? this.count, this.digest);
+    if (this.sessions >= sessionsMax) this.forgetOne(this.all());
+    if (this.sessions >= sessionsMax || this.sessionsOf(author).length >= sessionsPerMemberMax) return undefined;
+    const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest);
     const shelf = this.shelves.get(author);
     if (shelf === undefined) this.shelves.set(author, { sessions: [stream], weight: 0 });
     else shelf.sessions.push(stream);
-    this.count += 1;
+    this.streams.add(stream);
     return stream;
   }
 
@@ -235,8 +237,8 @@ export class Log {
   }
 
   /** What this node can give to others. */
-  *offered(): Generator<HaveEntry> {
-    for (const stream of this.all()) if (stream.isOffered) yield entryOf(stream);
+  offered(): Stream[] {
+    return [...this.streams].filter(({ isOffered }) => isOffered);
   }
 
   /** All retained posts of the given streams in the one order everybody agrees on. */
@@ -289,7 +291,7 @@ export class Log {
       const sessions = this.shelves.get(author)?.sessions;
       sessions?.splice(sessions.indexOf(stream), 1);
       if (sessions?.length === 0) this.shelves.delete(author);
-      this.count -= 1;
+      this.streams.delete(stream);
       this.aheadBytes -= stream.aheadBytes;
       this.freeSlots.push(stream.slot);
       this.onForget(stream);
@@ -304,10 +306,6 @@ function bitsOf(weight: number): number {
 
 export function keyOf(stream: StreamKey): string {
   return `${stream.author} ${stream.session}`;
-}
-
-export function entryOf(stream: Stream): HaveEntry {
-  return { author: stream.author, session: stream.session, floor: stream.floor, head: stream.head };
 }
 
 /** The order of display: clock first, and what makes it total. */

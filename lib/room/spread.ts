@@ -11,7 +11,7 @@ import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
 import { ALL_BUCKETS, type BucketSet, isIn } from "./digest.ts";
-import { entryOf, keyOf, type Stream } from "./log.ts";
+import { keyOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
 
@@ -38,7 +38,7 @@ export class Spread {
   onUp(peer: Peer): void {
     const { self } = this.context;
     self.tree.feed(peer);
-    if (self.head >= 0) this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(self)] }));
+    if (self.head >= 0) this.send(peer, encode({ type: "have", scope: "news", entries: [self] }));
     this.preferDirect(peer);
     // One of the two asks: its list shows the other what both lack.
     if (peer.dialled) this.compare(peer);
@@ -275,7 +275,7 @@ export class Spread {
         peer.info.member !== stream.author &&
         !stream.tree.eager.includes(peer) &&
         peer.claims.head(stream) < stream.head;
-      this.sendEntries(peer, [...this.news.keys()].filter(isNews).map(entryOf), "news");
+      this.sendEntries(peer, [...this.news.keys()].filter(isNews), "news");
     }
     for (const [stream, rounds] of this.news) {
       if (rounds === 1) this.news.delete(stream);
@@ -313,7 +313,7 @@ export class Spread {
     if (!peer.mayCompare(now)) return;
     const same = log.digest.whole().equals(digest);
     if (same) this.send(peer, encode({ type: "have", scope: "same", entries: [] }));
-    else if (log.sessions <= limits.wholeListSessions) this.sendEntries(peer, [...log.offered()], "last");
+    else if (log.sessions <= limits.wholeListSessions) this.sendEntries(peer, log.offered(), "last");
     else this.send(peer, encode({ type: "buckets", digests: log.digest.byBucket() }));
   }
 
@@ -327,18 +327,14 @@ export class Spread {
 
   /** The peer holds what we hold of these authors: nothing of it is news to it. */
   private onEqual(peer: Peer, of: (author: MemberId) => boolean): void {
-    for (const stream of this.context.log.all())
-      if (stream.isOffered && of(stream.author)) peer.claims.raise(stream, stream.head);
+    for (const stream of this.context.log.offered()) if (of(stream.author)) peer.claims.raise(stream, stream.head);
   }
 
   onList(peer: Peer, buckets: BucketSet): void {
     const { log, now } = this.context;
     if (!peer.mayCompare(now)) return;
-    this.sendEntries(
-      peer,
-      [...log.offered()].filter(({ author }) => isIn(buckets, author)),
-      "last",
-    );
+    const within = log.offered().filter(({ author }) => isIn(buckets, author));
+    this.sendEntries(peer, within, "last");
   }
 
   onHave(peer: Peer, scope: HaveScope, entries: readonly HaveEntry[]): void {
@@ -361,10 +357,8 @@ export class Spread {
       if (peer.compared?.equals(log.digest.whole())) this.onEqual(peer, () => true);
       return;
     }
-    const lacking = [...log.all()].filter(
-      stream => stream.isOffered && peer.claims.head(stream) < stream.head && isIn(awaited, stream.author),
-    );
-    this.sendEntries(peer, lacking.map(entryOf), "news");
+    const isLacking = (stream: Stream) => peer.claims.head(stream) < stream.head && isIn(awaited, stream.author);
+    this.sendEntries(peer, log.offered().filter(isLacking), "news");
   }
 
   private askToOpen(peer: Peer, entry: HaveEntry): void {
@@ -411,7 +405,7 @@ export class Spread {
       peer.cursors.delete(stream);
       if (cursor.next > 0 && cursor.next < stream.floor) {
         cursor.next = stream.floor;
-        this.send(peer, encode({ type: "have", scope: "news", entries: [entryOf(stream)] }));
+        this.send(peer, encode({ type: "have", scope: "news", entries: [stream] }));
       }
       const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
       if (post === undefined) continue;

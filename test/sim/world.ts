@@ -53,6 +53,8 @@ export interface Counters {
   postFirsts: number;
 }
 
+/** Hashed in one go, since there is one for every frame. */
+const NOTES_MAX = 4096;
 /** Far less than a link's credit, so that nothing waits for it. */
 const DRAIN_BYTES = limits.linkCreditBytes / 16;
 
@@ -72,6 +74,8 @@ export class World {
   private order = 0;
   private readonly decoded = new WeakMap<Uint8Array, Message>();
   private trace = 0n;
+  /** Not in the hash yet. */
+  private readonly notes: (string | number)[] = [];
   /** What arrived at the cut, oldest first: TCP sends it again until it gets through. */
   private held: (() => void)[] = [];
   /** Group of each node while the network is cut; nodes of different groups do not hear each other. */
@@ -85,6 +89,7 @@ export class World {
   }
 
   get traceHash(): string {
+    this.hashNotes();
     return this.trace.toString(16).padStart(16, "0");
   }
 
@@ -127,7 +132,13 @@ export class World {
   }
 
   note(...parts: (string | number)[]): void {
-    this.trace = Bun.hash.wyhash(`${this.now} ${parts.join(" ")}`, this.trace);
+    this.notes.push(this.now, ...parts);
+    if (this.notes.length > NOTES_MAX) this.hashNotes();
+  }
+
+  private hashNotes(): void {
+    this.trace = Bun.hash.wyhash(this.notes.join(" "), this.trace);
+    this.notes.length = 0;
   }
 
   // The network.
