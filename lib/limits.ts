@@ -166,6 +166,10 @@ export const limits = {
   graftDelayRoundTrips: 2,
   /** … but not sooner, since timers are no finer. */
   graftDelayMinMs: 20,
+  /** The first text of an author goes to so many neighbours of each: more find shorter ways, and cost more copies. */
+  floodFanOut: 10,
+  /** Whoever hands on what floods waits so long: nothing in a LAN, 10 ms where a round trip is 100. */
+  floodPauseRoundTrips: 0.1,
   /** Entries in one `have` or `want`. */
   digestEntriesMax: 2_048,
   /** A round trip nobody has measured yet. */

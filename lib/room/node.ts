@@ -503,6 +503,8 @@ export class RoomNode {
         return this.spread.onCompareTimer();
       case "graft":
         return this.spread.onGraftTimer(timer.stream);
+      case "flood":
+        return this.spread.onFloodTimer(timer.stream);
       case "mesh":
         return this.mesh.onTimer();
       case "suspect":

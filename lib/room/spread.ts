@@ -233,8 +233,7 @@ export class Spread {
     const { peers, isFullMesh } = this.context;
     const { eager } = stream.tree;
     // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
-    if (post.seq > 0 && stream.tree.prove() && !isFullMesh)
-      for (const peer of sample(this.context, [...peers.values()], limits.meshLinksHigh)) stream.tree.feed(peer);
+    if (post.seq > 0 && stream.tree.prove() && !isFullMesh) this.flood(stream, post, from);
     let frame: Uint8Array | undefined;
     const links: number[] = [];
     const asked: Peer[] = [];
@@ -252,6 +251,35 @@ export class Spread {
     if (frame !== undefined) this.context.emit({ type: "send", links, frame });
     for (const peer of asked) this.context.ping(peer);
     if (peers.size > links.length) this.announce(stream);
+  }
+
+  /**
+   * The first copy that comes shows each its way. Whoever hands one on waits a little, so that a way of few hops beats
+   * one of many that is hardly quicker, and whoever has it by then is spared ours.
+   */
+  private flood(stream: Stream, post: Post, from: Peer | undefined): void {
+    const peers = [...this.context.peers.values()];
+    for (const peer of sample(this.context, peers, limits.floodFanOut)) stream.tree.feed(peer);
+    if (from === undefined) return;
+    for (const peer of stream.tree.eager)
+      if (peer !== from && !peer.cursors.has(stream)) peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
+    const meanMs = peers.reduce((sum, peer) => sum + roundTrip(peer), 0) / peers.length;
+    const { now, timers } = this.context;
+    timers.arm({ type: "flood", stream }, now + meanMs * limits.floodPauseRoundTrips);
+  }
+
+  onFloodTimer(stream: Stream): void {
+    for (const peer of [...stream.tree.eager]) {
+      if (!peer.cursors.has(stream)) continue;
+      if (peer.claims.head(stream) < stream.head) this.pump(peer);
+      else this.cease(peer, stream);
+    }
+  }
+
+  /** The peer has the stream from somebody else. */
+  private cease(peer: Peer, stream: Stream): void {
+    stream.tree.starve(peer);
+    peer.cursors.delete(stream);
   }
 
   /** Those who do not get the stream from us shall hear of its head. */
@@ -390,9 +418,7 @@ export class Spread {
   onPrune(peer: Peer, streams: readonly StreamKey[]): void {
     for (const { author, session } of streams) {
       const stream = this.context.log.get(author, session);
-      if (stream === undefined) continue;
-      stream.tree.starve(peer);
-      peer.cursors.delete(stream);
+      if (stream !== undefined) this.cease(peer, stream);
     }
   }
 

@@ -13,6 +13,7 @@ export type Timer =
   | { readonly type: "compare" }
   | { readonly type: "check" }
   | { readonly type: "graft"; readonly stream: Stream }
+  | { readonly type: "flood"; readonly stream: Stream }
   | { readonly type: "mesh" }
   | { readonly type: "suspect"; readonly member: MemberId }
   | { readonly type: "refute" }
