@@ -168,8 +168,8 @@ export const limits = {
   graftDelayMinMs: 20,
   /** The first text of an author goes to so many neighbours of each: more find shorter ways, and cost more copies. */
   floodFanOut: 10,
-  /** Whoever hands on what floods waits so long: nothing in a LAN, 10 ms where a round trip is 100. */
-  floodPauseRoundTrips: 0.1,
+  /** Whoever hands on what floods waits so many of them: nothing in a LAN, 15 ms where one takes 100. */
+  floodPauseRoundTrips: 0.15,
   /** Entries in one `have` or `want`. */
   digestEntriesMax: 2_048,
   /** A round trip nobody has measured yet. */
