@@ -24,7 +24,8 @@ export const WORKLOADS: Readonly<Record<string, Scenario>> = {
   "burst-1000": { ...iroh, nodes: 1000, senders: 10, rate: 500, seconds: 1 },
   "crash-half-1000": { ...iroh, nodes: 1000, senders: 10, rate: 10, massCrash: 0.5 },
   "crash-most-1000": { ...iroh, nodes: 1000, senders: 10, rate: 10, massCrash: 0.8 },
-  "split-200": { ...iroh, nodes: 200, senders: 20, rate: 2, seconds: 600, split: true },
+  /** Slow talk: what a split room has to mend is its links and its roster, and many seeds are to be played. */
+  "split-200": { ...iroh, nodes: 200, senders: 20, rate: 0.05, seconds: 600, split: true },
   /** A small room in which everything goes wrong: for sweeps over many seeds. */
   mixed: { ...DEFAULTS, nodes: 8, joinEvery: 300, rate: 5, seconds: 30, faultRate: 0.5 },
 };
