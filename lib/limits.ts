@@ -168,8 +168,8 @@ export const limits = {
   graftDelayMinMs: 20,
   /** The first text of an author goes to so many neighbours of each: more find shorter ways, and cost more copies. */
   floodFanOut: 10,
-  /** Whoever hands on what floods waits so many of them: nothing in a LAN, 15 ms where one takes 100. */
-  floodPauseRoundTrips: 0.15,
+  /** Whoever hands on what floods waits for this part of a mean round trip: 14 ms of 100, and nothing in a LAN. */
+  floodStepsPerRoundTrip: 7,
   /** Entries in one `have` or `want`. */
   digestEntriesMax: 2_048,
   /** A round trip nobody has measured yet. */
@@ -192,6 +192,8 @@ export const limits = {
   /** Posts kept for late joiners, over all sessions. */
   logMaxPosts: 50_000,
   logMaxBytes: 64 * MiB,
+  /** A week: whoever comes later than that does not catch up with a talk, and members have it in their stores. */
+  logMaxAgeMs: 7 * 24 * 3_600_000,
   /** What arrived ahead of a hole, per session. */
   aheadMaxPosts: 256,
   aheadMaxBytes: 1 * MiB,

@@ -58,7 +58,10 @@ describe("the page", () => {
       ["entries in `have`, `want`, `prune`", number(limits.digestEntriesMax)],
       ["first byte, whole handshake", `${seconds(limits.firstByteTimeoutMs)}, ${seconds(limits.handshakeTimeoutMs)}`],
       ["members, sessions known", `${number(limits.membersMax)}, ${number(limits.sessionsMax)}`],
-      ["posts kept for others", `${number(limits.logMaxPosts)}, and ${mebibytes(limits.logMaxBytes)}`],
+      [
+        "posts kept for others",
+        `${number(limits.logMaxPosts)}, and ${mebibytes(limits.logMaxBytes)}; ${limits.logMaxAgeMs / 86_400_000} days`,
+      ],
       [
         "posts kept ahead of a hole, a session",
         `${limits.aheadMaxPosts}, and ${mebibytes(limits.aheadMaxBytes)}; over all sessions ${mebibytes(limits.aheadTotalMaxBytes)}`,

@@ -257,6 +257,12 @@ export class Log {
     while (stream.retained > 0) this.drop(stream);
   }
 
+  /** Drops what was said before `clock`, µs since the epoch; posts 0 stay. */
+  expire(clock: number): void {
+    for (const stream of this.streams)
+      while (stream.retained > 0 && (stream.get(stream.floor)?.clock ?? clock) < clock) this.drop(stream);
+  }
+
   /** Drops the oldest post of whoever holds most. */
   private evict(): void {
     const [heaviest] = this.byWeight.findLast(shelves => shelves.size > 0) ?? [];

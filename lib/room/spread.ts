@@ -265,7 +265,7 @@ export class Spread {
       if (peer !== from && !peer.cursors.has(stream)) peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
     const meanMs = peers.reduce((sum, peer) => sum + roundTrip(peer), 0) / peers.length;
     const { now, timers } = this.context;
-    timers.arm({ type: "flood", stream }, now + meanMs * limits.floodPauseRoundTrips);
+    timers.arm({ type: "flood", stream }, now + meanMs / limits.floodStepsPerRoundTrip);
   }
 
   onFloodTimer(stream: Stream): void {
@@ -316,6 +316,7 @@ export class Spread {
 
   /** Compares all with one random neighbour, so that whatever went wrong before ends here. */
   onCompareTimer(): void {
+    this.context.log.expire((this.context.wall - limits.logMaxAgeMs) * 1000);
     const peers = [...this.context.peers.values()];
     const peer = peers[randomBelow(this.context, peers.length)];
     if (peer !== undefined) this.compare(peer);

@@ -417,6 +417,53 @@ describe("two links to one peer", () => {
   });
 });
 
+describe("what was said", () => {
+  test("a week ago is kept for nobody any more, but that its author is here", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.handle({ type: "say", texts: ["long ago"] });
+    bench.wait(limits.logMaxAgeMs / 2);
+    bench.handle({ type: "say", texts: ["lately"] });
+    bench.wait(limits.logMaxAgeMs / 2 + 2 * limits.compareIntervalMs);
+    bench.meet(bob, 1);
+    const entries = [{ author: bench.me.member, session: bench.me.session, from: 0, to: OPEN_END }];
+    expect(bench.receive(1, { type: "want", entries })).toEqual([
+      "send 1: post Me 0 add",
+      "send 1: have news [Me/1 2-2]",
+      'send 1: post Me 2 text "lately"',
+    ]);
+  });
+});
+
+describe("a first text in a large room", () => {
+  /** A core in a room of 40 with three links, and the first text of somebody behind the first of them. */
+  function large() {
+    const neighbours = ["Ann", "Bob", "Cem"].map(name => new Author(name));
+    const others = Array.from({ length: 40 }, (_, n) => new Author(`M${n}`));
+    const bench = new Bench([...neighbours, ...others]);
+    for (const [n, neighbour] of neighbours.entries()) bench.meet(neighbour, 2 * n + 1);
+    for (const other of others) bench.post(1, other.add());
+    return { bench, text: others[0]?.text("hello") ?? neighbours[0]?.text("") };
+  }
+  const sends = (effects: readonly string[]) => effects.filter(effect => /^send.*: post/.test(effect));
+
+  test("is handed on a little later, so that short ways win", () => {
+    const { bench, text } = large();
+    if (text === undefined) throw new Error("there is a text");
+    expect(sends(bench.post(1, text))).toEqual([]);
+    const pauseMs = limits.roundTripGuessMs / limits.floodStepsPerRoundTrip;
+    expect(sends(bench.wait(pauseMs))).toEqual(['send 3: post M0 1 text "hello"', 'send 5: post M0 1 text "hello"']);
+  });
+
+  test("is not handed on to whoever has it by then", () => {
+    const { bench, text } = large();
+    if (text === undefined) throw new Error("there is a text");
+    bench.post(1, text);
+    bench.post(5, text);
+    expect(sends(bench.wait(limits.roundTripGuessMs))).toEqual(['send 3: post M0 1 text "hello"']);
+  });
+});
+
 describe("a comparison", () => {
   /** A core that knows so many members by `giver`, and what it says to a `compare` that differs. */
   function compared(members: number) {
