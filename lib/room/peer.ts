@@ -90,7 +90,7 @@ export class Peer {
   }
 
   get isPingDue(): boolean {
-    return this.isPingAnswered && this.sentCost - (this.ping?.cost ?? 0) >= limits.windowBytes / 4;
+    return this.isPingAnswered && this.sentCost - (this.ping?.cost ?? 0) >= limits.windowBytes / 3;
   }
 
   /** Whether it may have one more `compare` or `list` answered. */

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import type { MemberId } from "../../lib/codec/post.ts";
 import { ChatError } from "../../lib/errors.ts";
@@ -27,6 +27,9 @@ function refusal(name: string): string | undefined {
 
 const anyText = fc.oneof(fc.string({ unit: "binary", maxLength: 40 }), fc.string({ unit: "grapheme", maxLength: 40 }));
 const goodName = anyText.filter(text => refusal(text) === undefined);
+
+// All of Unicode takes its time on a busy machine.
+setDefaultTimeout(60_000);
 
 describe("checking a name", () => {
   test.each([
