@@ -14,6 +14,9 @@ import {
   skeleton,
 } from "../../lib/room/names.ts";
 
+// Every character there is takes its time on a busy machine.
+setDefaultTimeout(60_000);
+
 /** Why a name is refused; undefined where it is not. */
 function refusal(name: string): string | undefined {
   try {
