@@ -12,17 +12,7 @@ import type { Address } from "./codec/post.ts";
 import type { Offer } from "./discovery.ts";
 import { ChatError, unreachable } from "./errors.ts";
 import type { LastRoom } from "./history.ts";
-import {
-  type Command,
-  dataDirectory,
-  HELP,
-  NAME_MISSING,
-  type Options,
-  parse,
-  reservedName,
-  UsageError,
-} from "./options.ts";
-import { checkName } from "./room/names.ts";
+import { type Command, dataDirectory, HELP, NAME_MISSING, nameOf, type Options, parse, UsageError } from "./options.ts";
 import { StoreError } from "./store/files.ts";
 import { cleanLine } from "./ui/clean.ts";
 import type { ChatEvent } from "./ui/view.ts";
@@ -300,17 +290,15 @@ async function askName(message: string, suggestion = ""): Promise<string | undef
     placeholder: "Alice",
     validate: value => nameProblem(value ?? ""),
   });
-  return isCancel(answer) ? undefined : checkName(answer);
+  return isCancel(answer) ? undefined : nameOf(answer);
 }
 
 function nameProblem(name: string): string | undefined {
-  const reserved = reservedName(name);
-  if (reserved !== undefined) return reserved;
   try {
-    checkName(name);
+    nameOf(name);
     return undefined;
   } catch (error) {
-    if (error instanceof ChatError) return error.message;
+    if (error instanceof UsageError) return error.message;
     throw error;
   }
 }

@@ -12,7 +12,7 @@ import { isLoopback, localAddresses } from "./net/addresses.ts";
 import { BEACON_PORT, Beacon, type BeaconSetting, Ears, type FoundRoom, type Heard, look } from "./net/beacon.ts";
 import { markOf } from "./net/packet.ts";
 import type { Discovery } from "./options.ts";
-import { checkName } from "./room/names.ts";
+import { isName } from "./room/names.ts";
 
 /** A private room is asked for by somebody who has its words, and worth more patience than a look round. */
 const FIND_MS = 3_000;
@@ -276,15 +276,6 @@ async function connects({ host, port }: Address, timeoutMs: number = CONNECT_TIM
 function named(room: FoundRoom): FoundRoom | undefined {
   const names = room.names.filter(isName);
   return names.length === 0 ? undefined : { ...room, names };
-}
-
-function isName(name: string): boolean {
-  try {
-    return checkName(name) === name;
-  } catch (error) {
-    if (error instanceof ChatError) return false;
-    throw error;
-  }
 }
 
 /** Of a private room even members see another mark in each ask, but every node knows its own name and port. */

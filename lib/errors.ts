@@ -56,6 +56,11 @@ export class ChatError extends Error {
   }
 }
 
+/** The code of an error of the system's or of SQLite's; "" where it has none. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
 /** Our own fault: the program is wrong, whatever came in. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`);

@@ -5,9 +5,10 @@ import type { Database, Statement } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { hexOf } from "./codec/bytes.ts";
 import type { Address, RoomId } from "./codec/post.ts";
+import { codeOf } from "./errors.ts";
 import { normalForm, sameName } from "./room/names.ts";
 import { Archive, type KeptText } from "./store/archive.ts";
-import { baseOf, codeOf, openDatabase, reasonOf, StoreError } from "./store/files.ts";
+import { baseOf, openDatabase, reasonOf, StoreError } from "./store/files.ts";
 
 export interface HistoryFilter {
   /** ms since the epoch. */

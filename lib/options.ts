@@ -198,12 +198,6 @@ export function parse(argv: readonly string[], environment: Environment, now: nu
   return { type: "chat", options: chatOptions(words, environment) };
 }
 
-/** Why a username that is right in itself is none; undefined where nothing is against it. */
-export function reservedName(name: string): string | undefined {
-  const word = name.toLowerCase();
-  return isSubcommand(word) ? `"${name}" is a command of p2pchat, so it cannot be a username` : undefined;
-}
-
 function chatOptions({ positional, values, flags }: Words, environment: Environment): Options {
   if (flags.has("--plain") && flags.has("--json")) throw new UsageError("--plain and --json exclude each other");
   const [name, ...place] = positional;
@@ -344,9 +338,10 @@ function isSubcommand(word: string): word is Subcommand {
   return Object.hasOwn(SUBCOMMANDS, word);
 }
 
-function nameOf(word: string): string {
-  const reserved = reservedName(word);
-  if (reserved !== undefined) throw new UsageError(reserved);
+/** A username in NFC. Throws `UsageError`. */
+export function nameOf(word: string): string {
+  if (isSubcommand(word.toLowerCase()))
+    throw new UsageError(`"${word}" is a command of p2pchat, so it cannot be a username`);
   try {
     return checkName(word);
   } catch (error) {

@@ -9,14 +9,13 @@
 import type { Database, Statement } from "bun:sqlite";
 import { hexOf } from "./codec/bytes.ts";
 import { type Address, decodePost, type MemberId, type Post, type RoomId } from "./codec/post.ts";
-import { assert, unreachable } from "./errors.ts";
+import { assert, codeOf, unreachable } from "./errors.ts";
 import { newSecrets, type Secrets } from "./identity.ts";
 import { limits } from "./limits.ts";
 import { Archive, type HistoryQuery, type KeptText, QueryError } from "./store/archive.ts";
 import {
   addName,
   baseOf,
-  codeOf,
   ignoreErrors,
   type Kept,
   lockFile,

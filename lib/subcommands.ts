@@ -5,18 +5,17 @@
 import { Chat, type ChatOptions } from "./chat.ts";
 import { completionsFor } from "./completions.ts";
 import { diagnose, findRooms, joinLine, labelOf, settingOf } from "./discovery.ts";
+import { codeOf } from "./errors.ts";
 import { readHistory } from "./history.ts";
 import type { Discovery, Options, Shell } from "./options.ts";
 import type { KeptText } from "./store/archive.ts";
-import { cleanLine, cleanText } from "./ui/clean.ts";
+import { cleanJson, cleanLine, cleanText } from "./ui/clean.ts";
 
 const DONE = 0;
 const FAILED = 1;
 
 const SINK_BYTES = 64 * 1024;
 const TEXTS_AT_ONCE = 512;
-/** What a terminal might act upon though JSON need not escape it. */
-const UNSAFE = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
 
 /** Says one line on stderr. */
 type Complain = (message: string) => void;
@@ -84,7 +83,7 @@ export async function history(
     await sink.end();
   } catch (error) {
     // Who has seen enough closes the pipe.
-    if (!(error instanceof Error && "code" in error && error.code === "EPIPE")) throw error;
+    if (codeOf(error) !== "EPIPE") throw error;
   }
   return DONE;
 }
@@ -92,8 +91,7 @@ export async function history(
 function jsonLine({ id, kind, author, name, to, text, at }: KeptText): string {
   const event = kind === "direct" ? "direct" : "message";
   const more = { ...(to !== undefined && { to: to.name }), ...(kind === "action" && { action: true }) };
-  const line = JSON.stringify({ event, id, name, member: author, text, at, history: true, ...more });
-  return `${line.replace(UNSAFE, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`;
+  return `${cleanJson({ event, id, name, member: author, text, at, history: true, ...more })}\n`;
 }
 
 function plainLine({ kind, name, to, text, at }: KeptText, time: "12" | "24" | "off"): string {

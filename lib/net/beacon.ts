@@ -11,6 +11,7 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import type { Address, RoomId } from "../codec/post.ts";
+import { codeOf } from "../errors.ts";
 import { isLoopback, plainHost } from "./addresses.ts";
 import { Bucket } from "./bucket.ts";
 import {
@@ -102,7 +103,6 @@ export interface PlaceReport {
   readonly place: Place;
   /** Error code of the last thing that failed there. */
   readonly trouble: string | undefined;
-  readonly answers: number;
 }
 
 export interface Heard {
@@ -221,11 +221,6 @@ export class Beacon {
     return beacon;
   }
 
-  /** Why nobody hears of this room by itself; undefined where all is well. */
-  get trouble(): string | undefined {
-    return this.ears.trouble;
-  }
-
   /** Tells everybody near of this room, twice; those in other rooms answer. */
   async announce(): Promise<void> {
     this.mouths ??= await Mouths.open(this.config, this.config.host, (bytes, source) => this.onTell(bytes, source));
@@ -280,12 +275,12 @@ export class Beacon {
     const { nonce, room } = packet;
     if (!this.nonces.some(known => isEqual(known, nonce)) || room.mark === hintOf(own, nonce).mark) return false;
     if (own.tag !== undefined && !provesTag(own.tag, packet)) return false;
-    return this.tellUser(room, source);
+    this.tellUser(room, source);
+    return true;
   }
 
-  private tellUser({ mark, private: isPrivate, members, name, port }: RoomHint, host: string): boolean {
-    this.config.heard?.({ mark, private: isPrivate, members, names: [name], addresses: [{ host, port }] });
-    return true;
+  private tellUser({ name, port, ...room }: RoomHint, host: string): void {
+    this.config.heard?.({ ...room, names: [name], addresses: [{ host, port }] });
   }
 
   /** An ask comes by several ways, and is repeated. */
@@ -327,30 +322,26 @@ type OnAsk = (bytes: Uint8Array, source: Source, reply: (bytes: Uint8Array) => v
 /** The shared port: hears what is said to everybody. */
 export class Ears {
   private readonly joined = new Set<string>();
-  private readonly sockets: { readonly udp4: Socket | undefined; readonly udp6: Socket | undefined };
   private readonly timer: ReturnType<typeof setInterval>;
   private places: readonly Place[] = [];
   private refreshedAt = 0;
-  trouble: string | undefined;
 
   static async open(setting: BeaconSetting, host: string | undefined, onAsk: OnAsk): Promise<Ears> {
-    if (setting.scope === "off") return new Ears(setting, host, onAsk, "it is switched off", undefined, undefined);
+    if (setting.scope === "off") return new Ears(setting, host, onAsk, "it is switched off", {});
     const [udp4, udp6] = await Promise.all([bound("udp4", "0.0.0.0", setting.port), bound("udp6", "::", setting.port)]);
+    const open = (socket: Socket | string) => (typeof socket === "string" ? undefined : socket);
     const trouble = typeof udp4 === "string" && typeof udp6 === "string" ? udp4 : undefined;
-    return new Ears(setting, host, onAsk, trouble, socketOf(udp4), socketOf(udp6));
+    return new Ears(setting, host, onAsk, trouble, { udp4: open(udp4), udp6: open(udp6) });
   }
 
   private constructor(
     private readonly setting: BeaconSetting,
     private readonly host: string | undefined,
     onAsk: OnAsk,
-    trouble: string | undefined,
-    udp4: Socket | undefined,
-    udp6: Socket | undefined,
+    readonly trouble: string | undefined,
+    private readonly sockets: { readonly udp4?: Socket | undefined; readonly udp6?: Socket | undefined },
   ) {
-    this.trouble = trouble;
-    this.sockets = { udp4, udp6 };
-    for (const socket of [udp4, udp6]) {
+    for (const socket of [sockets.udp4, sockets.udp6]) {
       enlarge(socket);
       socket?.on("message", (bytes, { address, port }) => {
         const source = plainHost(address);
@@ -452,7 +443,7 @@ class Mouths {
       for (const target of targets)
         attempt(mouth, socket =>
           socket.send(bytes, this.port, target, error => {
-            if (error !== null) mouth.trouble = codeOf(error);
+            if (error !== null) mouth.trouble = troubleOf(error);
           }),
         );
     }
@@ -494,7 +485,7 @@ class Mouths {
   }
 
   reports(): PlaceReport[] {
-    return this.mouths.map(({ place, trouble, answers }) => ({ place, trouble, answers }));
+    return this.mouths.map(({ place, trouble }) => ({ place, trouble }));
   }
 
   close(): void {
@@ -542,7 +533,7 @@ async function bound(type: "udp4" | "udp6", address: string, port: number): Prom
       // Once it is bound, an error is that of a send (an ICMP message), which changes nothing.
       if (isBound) return;
       closeQuietly(socket);
-      resolve(codeOf(error));
+      resolve(troubleOf(error));
     });
     socket.bind({ port, address, exclusive: true }, () => {
       isBound = true;
@@ -551,17 +542,13 @@ async function bound(type: "udp4" | "udp6", address: string, port: number): Prom
     // The chat keeps the process alive, not its beacon.
     socket.unref();
   } catch (error) {
-    resolve(codeOf(error));
+    resolve(troubleOf(error));
   }
   return promise;
 }
 
 function boundAt({ family, address, card }: Place, port: number): Promise<Socket | string> {
   return bound(family, family === "udp6" ? `${address}%${card}` : address, port);
-}
-
-function socketOf(socket: Socket | string): Socket | undefined {
-  return typeof socket === "string" ? undefined : socket;
 }
 
 function enlarge(socket: Socket | undefined): void {
@@ -578,7 +565,7 @@ function attempt(mouth: Mouth, run: (socket: Socket) => void): void {
   try {
     run(socket);
   } catch (error) {
-    mouth.trouble = codeOf(error);
+    mouth.trouble = troubleOf(error);
   }
 }
 
@@ -590,8 +577,8 @@ function closeQuietly(socket: Socket | undefined): void {
   }
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : String(error);
+function troubleOf(error: unknown): string {
+  return codeOf(error) || String(error);
 }
 
 // Counting.

@@ -10,7 +10,7 @@
 import { FrameBuffer } from "../codec/frame.ts";
 import { type ByeReason, decode, encode, type Message, type PeerInfo, type RefusalInfo } from "../codec/message.ts";
 import { type Address, type MemberId, PostKind, type RoomId } from "../codec/post.ts";
-import { PeerError, unreachable } from "../errors.ts";
+import { codeOf, PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Handshake } from "./handshake.ts";
 import { Allowance, type Turns, type Worker } from "./turns.ts";
@@ -118,7 +118,7 @@ export class Link implements Worker {
   /** Dials, for a link that was not accepted. */
   connect(address: Address, tls: Bun.TLSOptions, timeoutMs: number): void {
     this.arm(timeoutMs, () => this.kill({ type: "timeout", afterMs: timeoutMs }));
-    const unreached = (error: unknown) => this.kill({ type: "unreached", code: errorCode(error) });
+    const unreached = (error: unknown) => this.kill({ type: "unreached", code: codeOf(error) });
     try {
       const { host: hostname, port } = address;
       Bun.connect<Link>({ hostname, port, data: this, tls, socket: SOCKET_HANDLERS }).catch(unreached);
@@ -199,7 +199,7 @@ export class Link implements Worker {
       const exporter = exporterOf(socket);
       if (exporter === undefined) {
         // The end of the connection is reported here too, before `close`.
-        if (errorCode(error) === "ECONNRESET") this.kill({ type: "closed" });
+        if (codeOf(error) === "ECONNRESET") this.kill({ type: "closed" });
         else throw new PeerError("not_p2pchat", "it does not speak TLS 1.3");
         return;
       }
@@ -459,9 +459,4 @@ function exporterOf(socket: Bun.Socket<Link>): Uint8Array | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The system's name for what went wrong, such as "ECONNREFUSED"; empty if there is none. */
-export function errorCode(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }

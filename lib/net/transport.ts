@@ -8,13 +8,13 @@
  */
 import type { ByeReason, LinkId, Message, PeerInfo, RefusalInfo, RefusalReason } from "../codec/message.ts";
 import type { Address, MemberId, RoomId } from "../codec/post.ts";
-import { assert, ChatError, type PeerError, type PeerFault } from "../errors.ts";
+import { assert, ChatError, codeOf, type PeerError, type PeerFault } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { isLoopback, LOOPBACKS, originOf, plainHost } from "./addresses.ts";
 import { Bucket } from "./bucket.ts";
 import { type Certificate, makeCertificate } from "./certificate.ts";
 import { Handshake, type Self } from "./handshake.ts";
-import { DEADLINES, type Deadlines, errorCode, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
+import { DEADLINES, type Deadlines, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
 import { Turns } from "./turns.ts";
 
 const TLS_1_3 = 0x0304;
@@ -125,7 +125,7 @@ export class Transport {
     try {
       this.listener = listenOnFirst(host === undefined ? ["::", "0.0.0.0"] : [host], options);
     } catch (error) {
-      throw new ChatError("unreachable", listenSentence(host, port, errorCode(error)));
+      throw new ChatError("unreachable", listenSentence(host, port, codeOf(error)));
     }
     return { port: this.listener.port };
   }
@@ -361,7 +361,7 @@ function listenOnFirst(hosts: readonly string[], options: ListenOptions): Bun.TC
   try {
     return Bun.listen<Link>({ ...options, hostname });
   } catch (error) {
-    if (others.length === 0 || ["EADDRINUSE", "EACCES"].includes(errorCode(error))) throw error;
+    if (others.length === 0 || ["EADDRINUSE", "EACCES"].includes(codeOf(error))) throw error;
     return listenOnFirst(others, options);
   }
 }

@@ -16,6 +16,7 @@ import {
   PostKind,
   textIdOf,
 } from "../codec/post.ts";
+import { codeOf } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { expressionOf, indexed } from "./words.ts";
 
@@ -217,7 +218,7 @@ function hits<Hit>(find: () => Hit[], query: string): Hit[] {
     return find();
   } catch (error) {
     // Whatever FTS5 says of a query has this code; a database in trouble has another.
-    if (!(error instanceof Error && "code" in error && error.code === "SQLITE_ERROR")) throw error;
+    if (!(error instanceof Error) || codeOf(error) !== "SQLITE_ERROR") throw error;
     const quotes = query.split('"').length - 1;
     const why = quotes % 2 === 1 ? "a quote is not closed" : error.message.replace(/^fts5: /, "");
     throw new QueryError(`that cannot be searched for: ${why}; plain words always can`);

@@ -18,6 +18,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { KEY_BYTES } from "../codec/post.ts";
+import { codeOf } from "../errors.ts";
 import { newSecrets, type Secrets } from "../identity.ts";
 
 /** "p2pc" in ASCII: tells our files from other programs' (`file` shows it, too). */
@@ -289,10 +290,6 @@ function readStart(path: string, length: number): Buffer {
 }
 
 // Errors.
-
-export function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-}
 
 function damageOf(path: string): string {
   return `${path} is damaged or cut short`;

@@ -48,3 +48,14 @@ export function cleanText(text: string): string {
 export function cleanLine(text: string): string {
   return harmless.test(text) ? text : cleanText(text).replaceAll("\n", " ");
 }
+
+/** What a terminal might act upon though JSON need not escape it: DEL, C1, bidi controls, line separators. */
+const unsafeInJson = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
+const eachUnsafe = new RegExp(unsafeInJson, "g");
+
+/** `value` in JSON that may be looked at; nothing is lost. */
+export function cleanJson(value: object): string {
+  const json = JSON.stringify(value);
+  if (!unsafeInJson.test(json)) return json;
+  return json.replace(eachUnsafe, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}

@@ -4,15 +4,12 @@
  * Invariant: a line that is no valid command gets one `error` event and changes nothing.
  */
 import { ChatError, type ChatErrorCode } from "../errors.ts";
+import { cleanJson } from "./clean.ts";
 import { type Arguments, type Command, commandOf, commands } from "./commands.ts";
 import { type FrontEnd, type LineFront, type LineIo, quit, runLines } from "./lines.ts";
 import { Talk } from "./talk.ts";
 import { Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
-
-/** What a terminal might act upon though JSON need not escape it: DEL, C1, bidi controls, line separators. */
-const unsafeInTerminals = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
-const eachUnsafe = new RegExp(unsafeInTerminals, "g");
 
 export interface JsonIo extends LineIo {
   /** What /doctor finds, in lines. */
@@ -133,10 +130,5 @@ function resultLine(command: string, data: object): string {
 }
 
 function jsonLine(event: ChatEvent | ResultEvent): string {
-  const json = JSON.stringify(event);
-  return `${unsafeInTerminals.test(json) ? json.replace(eachUnsafe, escaped) : json}\n`;
-}
-
-function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return `${cleanJson(event)}\n`;
 }

@@ -9,6 +9,7 @@
  * painted anew from the text last printed.
  */
 import { constants, openSync, writeSync } from "node:fs";
+import { codeOf } from "../errors.ts";
 
 /** What is below the text: rows that fit, and where the cursor stands in them. */
 export interface Frame {
@@ -285,8 +286,7 @@ export class TerminalOutput {
     try {
       while (this.#queue.length > 0) this.#queue = this.#queue.subarray(writeSync(this.#descriptor, this.#queue));
     } catch (error) {
-      const full = error instanceof Error && "code" in error && error.code === "EAGAIN";
-      if (full && performance.now() < this.#deadlineMs) {
+      if (codeOf(error) === "EAGAIN" && performance.now() < this.#deadlineMs) {
         setTimeout(() => {
           this.#flush();
           if (!this.busy) this.onDrain();
