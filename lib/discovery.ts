@@ -159,7 +159,7 @@ export async function diagnose(setting: BeaconSetting, host?: string, chat?: Sho
   return [
     ...cardLines(heard, heardAt, setting, ears.trouble),
     ...(rooms.length < found.length ? ["Heard: this room, so it can be found."] : []),
-    ...roomLines(rooms, unreachable, heard),
+    ...(setting.scope === "off" ? [] : roomLines(rooms, unreachable, heard)),
     ...(chat === undefined ? [] : linkLines(chat)),
     ...hintLines(rooms.length === 0, unreachable.length > 0, setting, chat?.listensAt),
     ...pasteLines(rooms, chat, isPrivate, host),

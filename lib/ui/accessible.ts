@@ -51,11 +51,16 @@ function answerTo(talk: Talk, line: string): string | typeof quit {
   try {
     const outcome = submit(talk, line);
     if (outcome.kind === "quit") return quit;
-    return outcome.kind === "shown" ? outcome.lines.map(shown => `${isolate(cleanLine(shown))}\n`).join("") : "";
+    return outcome.kind === "shown" ? outcome.lines.map(read).join("") : "";
   } catch (error) {
     if (error instanceof ChatError) return `Not done: ${cleanLine(error.message)}.\n`;
     throw error;
   }
+}
+
+/** A line of an answer: columns mean nothing to who hears them. */
+function read(line: string): string {
+  return `${isolate(cleanLine(line).replace(/ {2,}/g, ", "))}\n`;
 }
 
 /** An event as one would tell it; empty where there is nothing to tell. */
@@ -75,9 +80,7 @@ export function spoken(event: ChatEvent, times: Times): string {
     case "join":
       return `${cleanLine(event.name)} ${event.present ? "is here" : "joined"}.\n`;
     case "members":
-      return memberLines(event.members)
-        .map(line => `${line}\n`)
-        .join("");
+      return memberLines(event.members).map(read).join("");
     case "error":
       return `Trouble: ${cleanLine(event.message)}.\n`;
     case "notice":

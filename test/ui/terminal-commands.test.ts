@@ -254,6 +254,8 @@ describe("a terminal", () => {
     await stage.hasDone("say hello");
     terminal.type("/nick taken\r");
     await terminal.until("Not done: somebody else is called taken.");
+    terminal.type("/who\r");
+    await terminal.until(/^Alice, \S+:\d+, you/m);
     expect(terminal.raw()).not.toContain("\x1b");
     terminal.type(":q\r");
     expect(await terminal.exited).toBe(0);
