@@ -94,6 +94,8 @@ interface Start {
   readonly code?: string;
   /** Rooms that were offered and not taken. */
   readonly seen?: readonly string[];
+  /** The words were asked for, so they may be asked for again. */
+  readonly asked?: boolean;
   /** The room that one was in last, where it was not offered. */
   readonly last?: LastRoom | undefined;
 }
@@ -162,7 +164,7 @@ interface Opened extends Start {
 /** Tries the ways in, one after the other. On a terminal what is amiss is asked for. */
 async function openFirst({ settings, entrances, ...rest }: Start, asks: boolean): Promise<Opened> {
   const open = async (wanted: ChatOptions) =>
-    asks ? openPatiently(wanted) : { settings: wanted, chat: await Chat.open(wanted) };
+    asks ? openPatiently(wanted, rest.asked) : { settings: wanted, chat: await Chat.open(wanted) };
   if (entrances.length === 0) return { ...rest, entrances, ...(await open(settings)) };
   let failure: unknown;
   for (const dial of entrances.slice(0, ENTRANCES_MAX)) {
@@ -200,7 +202,8 @@ async function openNear(options: Options, start: Start): Promise<Opened | undefi
       settings = { ...settings, roomKey: await roomKeyOf(words) };
     }
     try {
-      return await openFirst({ settings, entrances: room.addresses }, true);
+      const asked = settings !== start.settings;
+      return await openFirst({ settings, entrances: room.addresses, asked }, true);
     } catch (error) {
       // What was found may be gone, or never have been there.
       if (!(error instanceof ChatError) || error.code !== "unreachable") throw error;
@@ -319,26 +322,28 @@ async function chooseRoom(rooms: readonly Offer[]): Promise<Offer | "new" | unde
   return isCancel(answer) ? undefined : answer;
 }
 
-async function askWords(): Promise<string | undefined> {
+async function askWords(again = false): Promise<string | undefined> {
   const { isCancel, password } = await import("@clack/prompts");
   const answer = await password({
-    message: "The room is private. Its words?",
+    message: again ? "Those are not its words. Once more?" : "The room is private. Its words?",
     validate: value => ((value ?? "").trim() === "" ? "Ask somebody who is in it" : undefined),
   });
   return isCancel(answer) ? undefined : answer;
 }
 
 /** Opens the chat; what stands in the way (a name that is taken, missing words) is asked for until the user gives up. */
-async function openPatiently(wanted: ChatOptions): Promise<Pick<Opened, "chat" | "settings">> {
+async function openPatiently(wanted: ChatOptions, asked = false): Promise<Pick<Opened, "chat" | "settings">> {
   let settings = wanted;
+  let again = asked;
   for (;;) {
     try {
       return { settings, chat: await openVisibly(settings) };
     } catch (error) {
       if (!(error instanceof ChatError)) throw error;
-      if (error.code === "wrong_key" && settings.roomKey === undefined) {
-        const words = await askWords();
+      if (error.code === "wrong_key" && (again || settings.roomKey === undefined)) {
+        const words = await askWords(again);
         if (words === undefined) throw error;
+        again = true;
         settings = { ...settings, roomKey: await (await import("./key.ts")).roomKeyOf(words) };
       } else if (error.code === "name_taken") {
         const { suggestion = "" } = error;

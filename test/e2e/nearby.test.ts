@@ -101,6 +101,30 @@ test("a private room is entered by its words alone, and by nobody without them",
   expect(mallory.complaints).toContain("the room is private and needs its key");
 });
 
+test("words that were asked for are asked for again when they are wrong", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const alice = world.terminal(["Alice", "--private"], { ...near, cols: 160 });
+  const port = await portOn(alice);
+  const code = /[a-z]{5}(?:-[a-z]{5}){3}/;
+  await alice.until(code);
+  const [words = ""] = code.exec(alice.screen().join("\n")) ?? [];
+  const bob = world.terminal(["Bob"], near);
+  await bob.until("Join Alice (private)");
+  bob.type("\r");
+  const carol = world.terminal(["Carol", "127.0.0.1", port]);
+  for (const each of [bob, carol]) {
+    await each.until("The room is private. Its words?");
+    each.type("some other words\r");
+    await each.until("Those are not its words. Once more?");
+    each.type(`${words}\r`);
+    await each.until("• Alice is here");
+  }
+  // Who gives them on the command line is told, and that is all.
+  const dave = world.terminal(["Dave", "127.0.0.1", port, "--key", "some other words"]);
+  expect(await dave.exited).toBe(1);
+});
+
 test("list prints rooms near by and ends; with --json as objects", async () => {
   await using world = await World.open();
   const near = await ownNetwork();
