@@ -185,6 +185,8 @@ export const limits = {
   /** Members and sessions known at once. */
   membersMax: 8_192,
   sessionsMax: 16_384,
+  /** Where all of them look alive, so many of those that somebody has made up are forgotten. */
+  forgottenAtOnce: 256,
   /** Sessions of one member that are kept: restarts in a row. */
   sessionsPerMemberMax: 64,
   /** Times that a session is remembered to have been missed; each is refuted by its next post. */

@@ -17,9 +17,9 @@ import { Tree } from "./trees.ts";
 
 export class Stream {
   /** The lowest post held, post 0 aside. */
-  floor = 1;
-  /** The highest post of an unbroken run; all up to it were delivered. */
-  head = 0;
+  floor: number;
+  /** The member was linked to us in this session. */
+  isMet = false;
   /** Heads at which somebody missed this member: it is lost while its head is one of them, back with any further post. */
   private losses: Set<number> | undefined;
   private isEnded = false;
@@ -46,7 +46,12 @@ export class Stream {
     /** A small number that no other stream of this log has. */
     readonly slot: number,
     private readonly digest: Digest,
+    /** The highest post of an unbroken run; all up to it were delivered. */
+    public head: number,
+    /** By whose link it came. */
+    readonly bringer: MemberId | undefined,
   ) {
+    this.floor = head + 1;
     const introduction = introductionOf(first);
     assert(introduction !== undefined, "a session begins with an add");
     this.publicKey = introduction.publicKey;
@@ -171,9 +176,16 @@ export class Log {
   aheadBytes = 0;
   private readonly freeSlots: number[] = [];
   readonly digest = new Digest();
+  /** Heads of sessions that were forgotten alive, so that none of their posts is told twice; the oldest first. */
+  private readonly passed = new Map<string, number>();
 
-  /** `onForget` hears of a stream whose slot will be given away. */
-  constructor(private readonly onForget: (stream: Stream) => void) {}
+  constructor(
+    /** Hears of a stream whose slot will be given away. */
+    private readonly onForget: (stream: Stream) => void,
+    /** Whether a member has a link to us at this moment, or is ourselves. */
+    private readonly isLinked: (member: MemberId) => boolean,
+    private readonly random: () => number,
+  ) {}
 
   get posts(): number {
     return this.postCount;
@@ -197,14 +209,16 @@ export class Log {
     return this.streams.values();
   }
 
-  /** Opens a stream with its post 0. Undefined where there is no room for one more. */
-  open(first: Post): Stream | undefined {
+  /** Opens a stream with its post 0, come by the link of `bringer`. Undefined where there is no room for one more. */
+  open(first: Post, bringer?: MemberId): Stream | undefined {
     const { sessionsMax, sessionsPerMemberMax } = limits;
     const { author } = first;
     if (this.sessionsOf(author).length >= sessionsPerMemberMax) this.forgetOne(this.sessionsOf(author));
     if (this.sessions >= sessionsMax) this.forgetOne(this.all());
+    if (this.sessions >= sessionsMax) this.forgetMany();
     if (this.sessions >= sessionsMax || this.sessionsOf(author).length >= sessionsPerMemberMax) return undefined;
-    const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest);
+    const head = this.passed.get(keyOf(first)) ?? 0;
+    const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
     const shelf = this.shelves.get(author);
     if (shelf === undefined) this.shelves.set(author, { sessions: [stream], weight: 0 });
     else shelf.sessions.push(stream);
@@ -291,18 +305,41 @@ export class Log {
 
   /** Forgets the first stream that is over and holds nothing. */
   private forgetOne(candidates: Iterable<Stream>): void {
-    for (const stream of candidates) {
-      if (stream.live || stream.retained > 0) continue;
-      const { author } = stream;
-      const sessions = this.shelves.get(author)?.sessions;
-      sessions?.splice(sessions.indexOf(stream), 1);
-      if (sessions?.length === 0) this.shelves.delete(author);
-      this.streams.delete(stream);
-      this.aheadBytes -= stream.aheadBytes;
-      this.freeSlots.push(stream.slot);
-      this.onForget(stream);
-      return;
+    for (const stream of candidates) if (!stream.live && stream.retained === 0) return this.forget(stream);
+  }
+
+  /**
+   * Where all sessions look alive, somebody may have made them up. So some are forgotten of those that one neighbour has
+   * brought, whoever has brought most, all that have gone counted as one: at random, but first those that never said
+   * anything, and last whom we have met.
+   */
+  private forgetMany(): void {
+    const others = [...this.all()].filter(({ author }) => !this.isLinked(author));
+    const brought = Map.groupBy(others, ({ bringer = "" }) => (this.isLinked(bringer) ? bringer : ""));
+    const most = [...brought.values()].reduce<Stream[]>((a, b) => (b.length > a.length ? b : a), []);
+    const rank = (stream: Stream) => (stream.isMet ? 2 : stream.head > 0 ? 1 : 0) + this.random();
+    const ranked = most.map(stream => ({ stream, rank: rank(stream) })).sort((a, b) => a.rank - b.rank);
+    for (const { stream } of ranked.slice(0, limits.forgottenAtOnce)) {
+      if (stream.head > 0) this.passed.set(keyOf(stream), stream.head);
+      this.dropAll(stream);
+      stream.end();
+      this.forget(stream);
     }
+    for (const key of this.passed.keys()) {
+      if (this.passed.size <= limits.sessionsMax) break;
+      this.passed.delete(key);
+    }
+  }
+
+  private forget(stream: Stream): void {
+    const { author } = stream;
+    const sessions = this.shelves.get(author)?.sessions;
+    sessions?.splice(sessions.indexOf(stream), 1);
+    if (sessions?.length === 0) this.shelves.delete(author);
+    this.streams.delete(stream);
+    this.aheadBytes -= stream.aheadBytes;
+    this.freeSlots.push(stream.slot);
+    this.onForget(stream);
   }
 }
 

@@ -279,6 +279,13 @@ export class Members {
     return this.members.get(this.context.config.identity.member)?.introduction.name ?? this.context.config.name;
   }
 
+  /** Its session is over for us: if it is here all the same, we shall hear of it again. */
+  forget(stream: Stream): void {
+    if (this.members.get(stream.author)?.stream !== stream) return;
+    this.refresh(stream.author, "lost");
+    this.members.delete(stream.author);
+  }
+
   private forgetOne(): void {
     for (const member of this.members.values())
       if (!member.present) {

@@ -38,9 +38,12 @@ export class RoomNode {
 
   constructor(config: RoomConfig) {
     const node = this;
-    this.log = new Log(stream => {
-      for (const peer of this.context.peers.values()) peer.claims.clear(stream);
-    });
+    const { member } = config.identity;
+    this.log = new Log(
+      stream => this.onForgotten(stream),
+      id => id === member || this.context.linked.has(id),
+      config.random,
+    );
     this.context = {
       config,
       timers: new Timers(),
@@ -467,6 +470,15 @@ export class RoomNode {
   }
 
   // Posts.
+
+  private onForgotten(stream: Stream): void {
+    for (const peer of this.context.peers.values()) {
+      peer.claims.clear(stream);
+      peer.cursors.delete(stream);
+    }
+    this.spread.forget(stream);
+    this.members.forget(stream);
+  }
 
   private onAccepted(stream: Stream, post: Post): void {
     this.members.onPost(stream, post);

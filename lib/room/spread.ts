@@ -48,6 +48,7 @@ export class Spread {
   private preferDirect(peer: Peer): void {
     const stream = this.context.log.get(peer.info.member, peer.info.session);
     if (stream === undefined) return;
+    stream.isMet = true;
     const { parent } = stream.tree;
     stream.tree.onGraft(peer);
     if (parent !== undefined && parent !== peer) this.prune(parent, stream);
@@ -135,6 +136,11 @@ export class Spread {
     }
   }
 
+  /** The log has no room for it any more. */
+  forget(stream: Stream): void {
+    this.news.delete(stream);
+  }
+
   private open(peer: Peer, post: Post): void {
     const { log } = this.context;
     const introduction = introductionOf(post);
@@ -145,8 +151,9 @@ export class Spread {
         return this.context.drop(peer, new PeerError("bad_signature", "two keys with one hash"));
     if (!this.isSigned(introduction.publicKey, post))
       return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
-    const stream = log.open(post);
+    const stream = log.open(post, peer.info.member);
     if (stream === undefined) return;
+    if (this.context.linked.get(post.author)?.info.session === post.session) stream.isMet = true;
     for (const asked of [this.opening, this.openingBefore]) asked.delete(keyOf(post));
     this.plant(stream, peer);
     peer.claims.raise(stream, 0);
@@ -455,6 +462,7 @@ export class Spread {
   /** What should have come has not: ask somebody who has it. */
   onGraftTimer(stream: Stream): void {
     stream.graftArmed = false;
+    if (this.context.log.get(stream.author, stream.session) !== stream) return;
     const { asked } = stream;
     stream.asked = undefined;
     // Whoever was asked and gave nothing has claimed what it does not have, or is too slow to wait for.

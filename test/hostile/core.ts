@@ -45,11 +45,12 @@ export class Node implements End {
     readonly identity: Identity = newIdentity(),
     readonly session: number = START,
     readonly room: RoomId = ROOM,
+    verify: typeof verifySignature = verifySignature,
   ) {
     this.core = new RoomNode({
       room,
       identity,
-      verify: verifySignature,
+      verify,
       checksLater: false,
       random: randomStream(1, name),
       session,

@@ -6,7 +6,7 @@ import type { HaveEntry } from "../../lib/codec/message.ts";
 import { encodeLosses, encodeTexts, PostKind } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import { Log } from "../../lib/room/log.ts";
-import { Hand, join, Node, newIdentity, START, sealFor } from "./core.ts";
+import { Hand, join, Node, newIdentity, ROOM, START, sealFor } from "./core.ts";
 
 setDefaultTimeout(60_000);
 
@@ -168,7 +168,11 @@ describe("more than the log holds", () => {
     expect(held(mallory)).toBeGreaterThan(torrent - 60);
     expect(alice.core.log.posts).toBe(count + held(mallory));
     // The same by number instead of size, and in as many sessions as one may have.
-    const log = new Log(() => {});
+    const log = new Log(
+      () => {},
+      () => false,
+      () => 0,
+    );
     const small = (author: Hand, session: number) =>
       sealFor(author.identity, { session, seq: 0, kind: PostKind.add, body: author.introduction() });
     const quiet = log.open(small(bob, 1));
@@ -304,6 +308,46 @@ describe("a storm of adds", () => {
       }
     }
     expect(most).toBeLessThanOrEqual(limits.dialsMax);
+  });
+});
+
+describe("more members than a node can know, all of them made up", () => {
+  test("do not shut out a newcomer, wherever it comes in, nor do those who were there notice", () => {
+    // So many checks would take longer than all the rest.
+    const trusting = (name: string) => new Node(name, newIdentity(), START, ROOM, () => true);
+    const [alice, bob] = [trusting("Alice"), trusting("Bob")];
+    join(bob, alice, 1);
+    const zoe = new Hand("Zoe", newIdentity(), START).attach(bob, 31);
+    zoe.introduce();
+    zoe.post(zoe.text("I was here"));
+    const mallory = new Hand("Mallory").attach(alice, 9);
+    const invent = (count: number, isSilent: boolean) => {
+      for (let member = 0; member < count; member++) {
+        const identity = newIdentity();
+        const add = new Hand("Sybil", identity, START).introduction();
+        mallory.post(sealFor(identity, { session: START, seq: 0, kind: PostKind.add, body: add }));
+        for (const link of [3, 5]) alice.handle({ type: "drained", link });
+        if (isSilent) continue;
+        mallory.post(sealFor(identity, { session: START, seq: 1, kind: PostKind.text, body: encodeTexts(["x"]) }));
+      }
+    };
+    invent(limits.sessionsMax / 16, false);
+    invent((limits.sessionsMax / 16) * 15 + 500, true);
+    expect(alice.core.log.sessions).toBeGreaterThan(limits.sessionsMax - limits.forgottenAtOnce);
+    expect(alice.core.members.presentCount).toBeLessThanOrEqual(limits.sessionsMax);
+    // One comes in at Alice, who is attacked, the other at Bob.
+    const [carol, dora] = [trusting("Carol"), trusting("Dora")];
+    join(carol, alice, 2);
+    join(dora, bob, 3);
+    carol.say("hello from Carol");
+    dora.say("hello from Dora");
+    invent(500, false);
+    for (const node of [alice, bob]) {
+      const isPresent = ({ identity }: Node | Hand) => node.core.members.get(identity.member)?.present;
+      expect([alice, bob, carol, dora, zoe, mallory].map(isPresent)).toEqual([true, true, true, true, true, undefined]);
+      expect(node.heard.filter(text => text !== "x")).toEqual(["I was here", "hello from Carol", "hello from Dora"]);
+      expect(node.core.log.sessions).toBeLessThanOrEqual(limits.sessionsMax);
+    }
   });
 });
 

@@ -163,11 +163,37 @@ describe("a storm of adds", () => {
   test("of members made up is kept up to the limits, and those who were there notice nothing", () => {
     const { bench, bob, carol } = scene();
     for (let count = 0; count < limits.sessionsMax + 200; count += 1) bench.post(5, new Author(`Sybil${count}`).add());
-    expect(bench.node.log.sessions).toBe(limits.sessionsMax);
+    expect(bench.node.log.sessions).toBeLessThanOrEqual(limits.sessionsMax);
     expect(bench.node.log.posts).toBeLessThanOrEqual(limits.logMaxPosts);
     expect(bench.post(1, bob.text("hello"))).toContain('tell said Bob 1 text "hello"');
     for (const { member } of [bench.me, bob, carol]) expect(bench.node.members.get(member)?.present).toBe(true);
-    // A gap: until those made up are doubted, there is no room for an honest newcomer either.
+    // And there is room for a newcomer.
+    const dora = new Author("Dora");
+    expect(bench.post(1, dora.add())).toContain(`tell joined ${dora.member} false`);
+    for (let count = 0; count < 1_000; count += 1) bench.post(5, new Author(`Another${count}`).add());
+    expect(bench.node.members.get(dora.member)?.present).toBe(true);
+  });
+});
+
+describe("a session that was forgotten for want of room", () => {
+  test("is not told twice when it is heard of again", () => {
+    const { bench } = scene();
+    const dora = new Author("Dora");
+    const add = dora.add();
+    const text = dora.text("once");
+    // Brought by the same neighbour as all that were made up.
+    bench.post(5, add);
+    expect(bench.post(5, text)).toContain(`tell said ${dora.member} 1 text "once"`);
+    const isKnown = () => bench.node.log.get(dora.member, 1) !== undefined;
+    for (let count = 0; isKnown() && count < 4 * limits.sessionsMax; count += 1) {
+      const sybil = new Author(`Sybil${count}`);
+      bench.post(5, sybil.add());
+      bench.post(5, sybil.text("x"));
+    }
+    expect([isKnown(), bench.node.members.get(dora.member)]).toEqual([false, undefined]);
+    expect(only(bench.post(3, add), "tell")).toEqual([`tell joined ${dora.member} false`]);
+    expect(only(bench.post(3, text), "tell")).toEqual([]);
+    expect(bench.post(3, dora.text("again"))).toContain(`tell said ${dora.member} 2 text "again"`);
   });
 });
 
