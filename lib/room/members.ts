@@ -61,6 +61,8 @@ export class Members {
   /** Losses of sessions that have not arrived yet. */
   private readonly unknownLosses = new Map<string, number[]>();
   private count = 0;
+  /** As many as one has to know before some are forgotten. */
+  private forgetAt: number = limits.membersMax;
   /** No further refutation before. */
   private refuteAt = 0;
 
@@ -150,7 +152,7 @@ export class Members {
       known.reach.notBefore = 0;
       return;
     }
-    if (this.members.size >= limits.membersMax) this.forgetOne();
+    if (this.members.size >= this.forgetAt) this.forgetAbsent();
     const id = stream.author;
     const member = {
       id,
@@ -286,12 +288,11 @@ export class Members {
     this.members.delete(stream.author);
   }
 
-  private forgetOne(): void {
-    for (const member of this.members.values())
-      if (!member.present) {
-        this.members.delete(member.id);
-        return;
-      }
+  /** Many at once; and where all are present, not again at every one who comes. */
+  private forgetAbsent(): void {
+    const absent = [...this.members.values()].filter(member => !member.present);
+    for (const { id } of absent.slice(0, limits.forgottenAtOnce)) this.members.delete(id);
+    this.forgetAt = Math.max(limits.membersMax, this.members.size + limits.forgottenAtOnce);
   }
 }
 
