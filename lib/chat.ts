@@ -286,7 +286,10 @@ export class Chat implements ChatControl {
   }
 
   search(query: string, limit: number): PastView[] {
-    return this.records.search(query, limit);
+    const found = this.records.search(query, limit);
+    if (this.store.isBehind)
+      this.notify("not all can be searched yet, the latest may be missing: ask again in a moment");
+    return found;
   }
 
   history(limit: number, name?: string): PastView[] {

@@ -105,6 +105,8 @@ export class Store {
   private readonly archive = new Archive(sql => this.statement(sql));
   /** Why nothing can be read or kept any more, as the second half of a sentence. */
   trouble: string | undefined;
+  /** The last search did not look through everything: there was more to index than it had time for. */
+  isBehind = false;
 
   private constructor(
     private readonly path: string,
@@ -298,9 +300,9 @@ export class Store {
     return this.read([], () => this.archive.authors(isName));
   }
 
-  /** Texts with these words, the newest of them, oldest first. Throws `QueryError`. */
+  /** Texts with these words, the newest of them, oldest first; the latest may be missing (`isBehind`). Throws `QueryError`. */
   search(query: string, limit: number): KeptText[] {
-    this.index(INDEX_BUDGET_MS);
+    this.isBehind = this.index(INDEX_BUDGET_MS);
     return this.read([], () => this.archive.search(query, limit));
   }
 

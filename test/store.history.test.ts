@@ -159,6 +159,17 @@ describe("a search", () => {
     });
   }
 
+  test("that has no time to look through all says so, until it has", () => {
+    const bob = new Speaker("Bob");
+    for (let post = 0; post < 80; post++) bob.says(2_000 + post, ...Array(2_000).fill("fox"));
+    bob.says(3_000, "the last fox");
+    expect(store.search("last", 10)).toEqual([]);
+    expect(store.isBehind).toBe(true);
+    while (store.index(1_000)) {}
+    expect(texts(store.search("last", 10))).toEqual(["the last fox"]);
+    expect(store.isBehind).toBe(false);
+  });
+
   test("finds what was made searchable in small pieces, each text once", () => {
     const bob = new Speaker("Bob");
     for (let post = 0; post < 20; post++) bob.says(2_000 + post, ...Array(100).fill("fox"));
