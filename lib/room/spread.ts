@@ -354,7 +354,9 @@ export class Spread {
   }
 
   onBuckets(peer: Peer, digests: Uint8Array): void {
-    if (peer.awaited === undefined) return;
+    // Once for each compare: to answer it we go through all we have.
+    if (peer.compared === undefined || peer.awaited === undefined) return;
+    peer.compared = undefined;
     const buckets = this.context.log.digest.differing(digests);
     this.onEqual(peer, author => !isIn(buckets, author));
     if (buckets.some(bits => bits !== 0)) this.askForList(peer, buckets);

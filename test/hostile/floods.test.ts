@@ -87,6 +87,17 @@ describe("rubbish in digests", () => {
     expect(sentTo(alice, 9)).toBeLessThan(2 * 500 * 24);
   });
 
+  test("of buckets is answered once for each time that we have compared", () => {
+    const alice = new Node("Alice");
+    for (let member = 0; member < 2 * limits.wholeListSessions; member++)
+      new Hand("Sybil").attach(alice, 101 + 2 * member).introduce();
+    // Dialled by us, so we compare at once.
+    const mallory = new Hand("Mallory").attach(alice, 8);
+    expect(mallory.of("compare")).toHaveLength(1);
+    for (let time = 0; time < 100; time++) mallory.send({ type: "buckets", digests: Buffer.alloc(256, time) });
+    expect(mallory.of("list")).toHaveLength(1);
+  });
+
   test("a storm of compares is answered as often as an honest neighbour might ask", () => {
     const alice = new Node("Alice");
     const mallory = new Hand("Mallory").attach(alice, 9);
