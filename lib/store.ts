@@ -188,7 +188,7 @@ export class Store {
   append(room: RoomId, post: Post, text?: string): void {
     if (!this.writable) return;
     this.queue.push({ type: "post", room, post, text });
-    this.queuedBytes += post.bytes.length;
+    this.queuedBytes += post.size;
     if (this.queue.length >= QUEUE_MAX_POSTS || this.queuedBytes >= QUEUE_MAX_BYTES) this.flush();
   }
 

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Post } from "../lib/codec/post.ts";
+import { Post } from "../lib/codec/post.ts";
 import { newSecrets } from "../lib/identity.ts";
 import { StoreError } from "../lib/store/files.ts";
 import { Store } from "../lib/store.ts";
@@ -172,7 +172,7 @@ describe("history", () => {
     const store = open();
     const post = postsBy(store.secrets(), 1)(0);
     store.append(ROOM, post);
-    store.append(ROOM, { ...post, clock: 5 });
+    store.append(ROOM, new Post(Buffer.concat([post.frame.subarray(0, -1), Buffer.of(1)])));
     store.flush();
     store.append(ROOM, post);
     expect(store.recent(ROOM, 10)).toEqual([post]);
@@ -205,8 +205,8 @@ describe("history", () => {
 
   test("is written by itself before the queue grows large", () => {
     const store = open();
-    const post = postsBy(store.secrets(), 1)(0);
-    for (let session = 0; session < 5_000; session++) store.append(ROOM, { ...post, session });
+    const posts = postsBy(store.secrets(), 1);
+    for (let seq = 0; seq < 5_000; seq++) store.append(ROOM, posts(seq));
     using reader = new Database(path, { readonly: true });
     expect(reader.query("SELECT count(*) AS n FROM posts").get()).toEqual({ n: 4_096 });
   });

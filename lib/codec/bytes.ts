@@ -12,34 +12,28 @@ const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export class Reader {
   private offset = 0;
-  private readonly view: DataView;
 
-  constructor(private readonly bytes: Uint8Array) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
+  constructor(private readonly bytes: Uint8Array) {}
 
   get remaining(): number {
     return this.bytes.length - this.offset;
   }
 
   u8(): number {
-    return this.view.getUint8(this.advance(1));
+    return this.bytes[this.advance(1)] as number;
   }
 
   u16(): number {
-    return this.view.getUint16(this.advance(2));
+    return this.u8() * 256 + this.u8();
   }
 
   u32(): number {
-    return this.view.getUint32(this.advance(4));
+    return u32At(this.bytes, this.advance(4));
   }
 
   /** An unsigned 64-bit integer that must be exact in a double. */
   u64(): number {
-    const offset = this.advance(8);
-    const high = this.view.getUint32(offset);
-    if (high >= 2 ** 21) throw new PeerError("malformed", "a number is too large");
-    return high * TWO_32 + this.view.getUint32(offset + 4);
+    return u64At(this.bytes, this.advance(8));
   }
 
   /** A view of the next `length` bytes. */
@@ -149,7 +143,7 @@ export class Writer {
     return this.offset;
   }
 
-  finish(): Uint8Array {
+  finish(): Buffer {
     return this.bytes.subarray(0, this.offset);
   }
 
@@ -164,6 +158,19 @@ export class Writer {
     }
     return offset;
   }
+}
+
+/** For who has checked that it is there. */
+export function u32At(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+  return high * 2 ** 16 + (((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number));
+}
+
+/** The same for one that must be exact in a double; else throws `PeerError`. */
+export function u64At(bytes: Uint8Array, at: number): number {
+  const high = u32At(bytes, at);
+  if (high >= 2 ** 21) throw new PeerError("malformed", "a number is too large");
+  return high * TWO_32 + u32At(bytes, at + 4);
 }
 
 export function hexOf(bytes: Uint8Array): string {

@@ -1,12 +1,12 @@
 /**
  * Posts: what spreads through a room. Numbered from 0 in their session, signed once, relayed verbatim.
  *
- * Invariant: a post is one buffer, `post.frame`, as it goes to any link; `bytes`, `body` and `signature` are views of it,
- * the other fields were read from it, and nothing is ever encoded a second time. PROTOCOL.md, "Posts".
+ * Invariant: a post is one buffer, `post.frame`, as it goes to any link; all else is read from it, and nothing is ever
+ * encoded a second time. PROTOCOL.md, "Posts".
  */
 import { assert, PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { hexOf, Reader, utf8Of, Writer } from "./bytes.ts";
+import { hexOf, Reader, u32At, u64At, utf8Of, Writer } from "./bytes.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 
 /** `Bun.hash` of a public key, 16 hex digits. A table key, never an authority. */
@@ -28,7 +28,8 @@ export function isSaid(post: Post): boolean {
   return SAID.has(post.kind);
 }
 
-export interface Post {
+/** What an author puts into a post; the signature follows. */
+export interface PostContent {
   readonly author: MemberId;
   /** Start of the author's run, ms since the epoch. */
   readonly session: number;
@@ -38,15 +39,7 @@ export interface Post {
   readonly clock: number;
   readonly kind: number;
   readonly body: Uint8Array;
-  readonly signature: Uint8Array;
-  /** Header, body and signature as they travel. */
-  readonly bytes: Uint8Array;
-  /** The same with the length and type of the message in front: a whole frame. */
-  readonly frame: Uint8Array;
 }
-
-/** What an author puts into a post; the rest follows. */
-export type PostContent = Pick<Post, "author" | "session" | "seq" | "clock" | "kind" | "body">;
 
 /** A place a node listens: a host name or IP address, and a TCP port. */
 export interface Address {
@@ -83,8 +76,51 @@ export const ROOM_BYTES = 16;
 /** The message type of a post (message.ts). */
 export const POST_TYPE = 4;
 const FRAME_PREFIX_BYTES = FRAME_HEADER_BYTES + 1;
+const BODY_AT = FRAME_PREFIX_BYTES + POST_HEADER_BYTES;
 
 const SIGNING_LABEL = Buffer.from("p2pchat post v1\0");
+const DIGEST_BYTES = 32;
+
+/** Views are made when somebody looks: a node keeps thousands of posts, and looks at most of them once. */
+export class Post implements PostContent {
+  readonly author: MemberId;
+  readonly session: number;
+  readonly seq: number;
+  readonly clock: number;
+  readonly kind: number;
+
+  /** `frame`: length and type of the message, header, body and signature; nothing else keeps or changes it. */
+  constructor(readonly frame: Buffer) {
+    this.author = frame.toString("hex", FRAME_PREFIX_BYTES, FRAME_PREFIX_BYTES + 8);
+    this.session = u64At(frame, FRAME_PREFIX_BYTES + 8);
+    this.seq = u32At(frame, FRAME_PREFIX_BYTES + 16);
+    this.clock = u64At(frame, FRAME_PREFIX_BYTES + 20);
+    this.kind = frame[FRAME_PREFIX_BYTES + 28] as number;
+  }
+
+  /** Of `bytes`. */
+  get size(): number {
+    return this.frame.length - FRAME_PREFIX_BYTES;
+  }
+
+  /** Header, body and signature as they travel, and as they are stored. */
+  get bytes(): Uint8Array {
+    return this.frame.subarray(FRAME_PREFIX_BYTES);
+  }
+
+  get body(): Uint8Array {
+    return this.frame.subarray(BODY_AT, -SIGNATURE_BYTES);
+  }
+
+  /** What `signedBytes` makes of the header and the body is signed. */
+  get unsigned(): Uint8Array {
+    return this.frame.subarray(FRAME_PREFIX_BYTES, -SIGNATURE_BYTES);
+  }
+
+  get signature(): Uint8Array {
+    return this.frame.subarray(-SIGNATURE_BYTES);
+  }
+}
 
 /** The table key of a public key. */
 export function memberIdOf(publicKey: Uint8Array): MemberId {
@@ -106,8 +142,12 @@ function hash64(bytes: Uint8Array, seed: number): string {
  * does (OpenSSH, PROTOCOL.sshsig), because Ed25519 hashes what it signs with SHA-512, twice and in software.
  */
 export function signedBytes(room: RoomId, unsigned: Uint8Array): Uint8Array {
-  const digest = new Bun.CryptoHasher("sha256").update(unsigned).digest();
-  return Buffer.concat([SIGNING_LABEL, Buffer.from(room, "hex"), digest]);
+  const labelBytes = SIGNING_LABEL.length;
+  const signed = Buffer.allocUnsafe(labelBytes + ROOM_BYTES + DIGEST_BYTES);
+  signed.set(SIGNING_LABEL);
+  signed.write(room, labelBytes, "hex");
+  Bun.SHA256.hash(unsigned, signed.subarray(labelBytes + ROOM_BYTES));
+  return signed;
 }
 
 /** Makes and signs a post. `sign` gets `signedBytes` and returns 64 bytes. */
@@ -118,7 +158,7 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
   const writer = new Writer(FRAME_PREFIX_BYTES + length).u32(1 + length).u8(POST_TYPE);
   writer.hex(author).u64(session).u32(seq).u64(clock).u8(kind).raw(body);
   writer.raw(sign(signedBytes(room, writer.finish().subarray(FRAME_PREFIX_BYTES))));
-  return postIn(writer.finish());
+  return new Post(writer.finish());
 }
 
 /**
@@ -131,30 +171,14 @@ export function decodePost(bytes: Uint8Array): Post {
   if (bytes.length < POST_HEADER_BYTES + SIGNATURE_BYTES) throw new PeerError("malformed", "a post is cut short");
   const frameBytes = FRAME_PREFIX_BYTES + bytes.length;
   if (bytes.byteOffset === FRAME_PREFIX_BYTES && bytes.buffer.byteLength === frameBytes)
-    return postIn(Buffer.from(bytes.buffer));
-  const writer = new Writer(frameBytes)
-    .u32(1 + bytes.length)
-    .u8(POST_TYPE)
-    .raw(bytes);
-  return postIn(writer.finish());
-}
-
-/** The post that a whole frame holds. */
-function postIn(frame: Uint8Array): Post {
-  const bytes = frame.subarray(FRAME_PREFIX_BYTES);
-  const reader = new Reader(bytes);
-  const author = reader.hex(8);
-  const session = reader.u64();
-  const seq = reader.u32();
-  const clock = reader.u64();
-  const kind = reader.u8();
-  const body = reader.take(reader.remaining - SIGNATURE_BYTES);
-  return { author, session, seq, clock, kind, body, signature: reader.rest(), bytes, frame };
-}
-
-/** The part of a post that was signed, to be checked with `signedBytes`. */
-export function unsignedPart(post: Post): Uint8Array {
-  return post.bytes.subarray(0, post.bytes.length - SIGNATURE_BYTES);
+    return new Post(Buffer.from(bytes.buffer));
+  return new Post(
+    new Writer(frameBytes)
+      .u32(1 + bytes.length)
+      .u8(POST_TYPE)
+      .raw(bytes)
+      .finish(),
+  );
 }
 
 /** The body of a `text` post: one or more texts, UTF-8, one NUL between two. */

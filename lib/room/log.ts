@@ -134,10 +134,10 @@ export class Stream {
   /** Keeps a post that came before the ones it follows. Past the cap it is dropped: it can be asked for again. */
   stash(post: Post, from: Peer): void {
     this.ahead ??= new Map();
-    const full = this.ahead.size >= limits.aheadMaxPosts || this.aheadBytes + post.bytes.length > limits.aheadMaxBytes;
+    const full = this.ahead.size >= limits.aheadMaxPosts || this.aheadBytes + post.size > limits.aheadMaxBytes;
     if (full || this.ahead.has(post.seq)) return;
     this.ahead.set(post.seq, { post, from });
-    this.aheadBytes += post.bytes.length;
+    this.aheadBytes += post.size;
   }
 
   /** Takes the stashed post that follows `head`, and forgets any that `head` has passed. */
@@ -147,7 +147,7 @@ export class Stream {
     for (const [seq, { post }] of this.ahead) {
       if (seq > this.head + 1) continue;
       this.ahead.delete(seq);
-      this.aheadBytes -= post.bytes.length;
+      this.aheadBytes -= post.size;
     }
     if (this.ahead.size === 0) this.ahead = undefined;
     return next;
@@ -236,7 +236,7 @@ export class Log {
 
   /** Keeps a post ahead of a hole, where there is room for it. */
   stash(stream: Stream, post: Post, from: Peer): void {
-    if (this.aheadBytes + post.bytes.length > limits.aheadTotalMaxBytes) return;
+    if (this.aheadBytes + post.size > limits.aheadTotalMaxBytes) return;
     this.aheadBytes -= stream.aheadBytes;
     stream.stash(post, from);
     this.aheadBytes += stream.aheadBytes;
@@ -289,13 +289,13 @@ export class Log {
   }
 
   /** Counts a post in (1) or out (−1). */
-  private weigh({ author }: Stream, { bytes }: Post, sign: 1 | -1): void {
+  private weigh({ author }: Stream, { size }: Post, sign: 1 | -1): void {
     this.postCount += sign;
-    this.bytes += sign * bytes.length;
+    this.bytes += sign * size;
     const shelf = this.shelves.get(author);
     if (shelf === undefined) return;
     const before = bitsOf(shelf.weight);
-    shelf.weight += sign * (bytes.length + POST_WEIGHT);
+    shelf.weight += sign * (size + POST_WEIGHT);
     const after = bitsOf(shelf.weight);
     if (before === after) return;
     this.byWeight[before]?.delete(shelf);

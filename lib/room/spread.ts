@@ -6,7 +6,7 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { isSaid, type MemberId, memberIdOf, type Post, PostKind, signedBytes, unsignedPart } from "../codec/post.ts";
+import { isSaid, type MemberId, memberIdOf, type Post, PostKind, signedBytes } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
@@ -209,7 +209,7 @@ export class Spread {
 
   private isSigned(publicKey: Uint8Array, post: Post): boolean {
     const { room, verify } = this.context.config;
-    return verify(publicKey, signedBytes(room, unsignedPart(post)), post.signature);
+    return verify(publicKey, signedBytes(room, post.unsigned), post.signature);
   }
 
   private onDuplicate(peer: Peer, stream: Stream, post: Post): void {

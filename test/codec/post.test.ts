@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { FrameBuffer } from "../../lib/codec/frame.ts";
 import { encode } from "../../lib/codec/message.ts";
 import {
   decodeIntroduction,
@@ -16,7 +17,6 @@ import {
   sealPost,
   signedBytes,
   textIdOf,
-  unsignedPart,
 } from "../../lib/codec/post.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { identityOf, verifySignature } from "../../lib/identity.ts";
@@ -110,12 +110,12 @@ describe("golden vectors of PROTOCOL.md", () => {
     expect(Buffer.from(sealed.bytes).toString("hex")).toBe(golden.toString("hex"));
     const read = decodePost(golden);
     expect(plain(read)).toEqual(plain(sealed));
-    expect(verifySignature(alice.publicKey, signedBytes(room, unsignedPart(read)), read.signature)).toBe(true);
+    expect(verifySignature(alice.publicKey, signedBytes(room, read.unsigned), read.signature)).toBe(true);
   });
 
   test("the signed bytes of a post are those of the page", () => {
     const post = decodePost(vector("post text").bytes);
-    expect(plain(signedBytes(room, unsignedPart(post)))).toEqual(plain(vector("signed post").bytes));
+    expect(plain(signedBytes(room, post.unsigned))).toEqual(plain(vector("signed post").bytes));
   });
 
   test("the bodies are encoded and decoded as the page says", () => {
@@ -150,11 +150,30 @@ describe("any post", () => {
       fc.property(head, bytes(64), (values, signature) => {
         const sealed = sealPost(room, values, () => signature);
         expect(sealed.bytes.length).toBe(29 + values.body.length + 64);
-        const { bytes, frame } = sealed;
-        expect(plain(decodePost(bytes))).toEqual(plain({ ...values, signature, bytes, frame }));
-        expect(plain(encode({ type: "post", post: sealed }))).toEqual(plain(frame));
+        const read = decodePost(sealed.bytes);
+        const { author, session, seq, clock, kind, body } = read;
+        expect(plain({ author, session, seq, clock, kind, body })).toEqual(plain(values));
+        expect(plain([read.signature, read.frame])).toEqual(plain([signature, sealed.frame]));
+        expect(plain(encode({ type: "post", post: sealed }))).toEqual(plain(sealed.frame));
       }),
     );
+  });
+
+  test("keeps the buffer that its frame was put together in, and none that holds more than it", () => {
+    const { frame } = decodePost(vector("post text").bytes);
+    const read = (...chunks: Uint8Array[]) => {
+      const frames = new FrameBuffer();
+      frames.allowPosts();
+      const found: Uint8Array[] = [];
+      for (const chunk of chunks) frames.push(chunk, one => found.push(one));
+      const [body = frame] = found;
+      return { body, post: decodePost(body.subarray(1)) };
+    };
+    const cut = read(frame.subarray(0, 50), frame.subarray(50));
+    expect(cut.post.frame.buffer).toBe(cut.body.buffer as ArrayBuffer);
+    const whole = read(Buffer.concat([frame, Buffer.alloc(3)]));
+    expect(whole.post.frame.buffer).not.toBe(whole.body.buffer as ArrayBuffer);
+    for (const { post } of [cut, whole]) expect(plain(post.frame)).toEqual(plain(frame));
   });
 
   test("no longer verifies once any bit of it, or the room, is changed", () => {

@@ -3,7 +3,7 @@
  */
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { HaveEntry } from "../../lib/codec/message.ts";
-import { encodeLosses, encodeTexts, PostKind } from "../../lib/codec/post.ts";
+import { encodeLosses, encodeTexts, PostKind, sealPost } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import { Log } from "../../lib/room/log.ts";
 import { Hand, join, Node, newIdentity, ROOM, START, sealFor } from "./core.ts";
@@ -188,11 +188,12 @@ describe("more than the log holds", () => {
       sealFor(author.identity, { session, seq: 0, kind: PostKind.add, body: author.introduction() });
     const quiet = log.open(small(bob, 1));
     const loud = Array.from({ length: limits.sessionsPerMemberMax }, (_, session) => log.open(small(mallory, session)));
-    const text = bob.text("x");
-    if (quiet !== undefined) log.append(quiet, { ...text, seq: 1 });
+    const text = { author: bob.identity.member, session: 1, clock: 0, kind: PostKind.text, body: encodeTexts(["x"]) };
+    const numbered = (seq: number) => sealPost(ROOM, { ...text, seq }, () => new Uint8Array(64));
+    if (quiet !== undefined) log.append(quiet, numbered(1));
     for (let post = 0; post < limits.logMaxPosts + 100; post++) {
       const stream = loud[post % loud.length];
-      if (stream !== undefined) log.append(stream, { ...text, seq: stream.head + 1 });
+      if (stream !== undefined) log.append(stream, numbered(stream.head + 1));
     }
     expect([quiet?.retained, log.posts]).toEqual([1, limits.logMaxPosts]);
   });

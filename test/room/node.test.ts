@@ -3,9 +3,14 @@
  */
 import { describe, expect, test } from "bun:test";
 import { OPEN_END } from "../../lib/codec/message.ts";
-import { encodeLosses, type Post, PostKind } from "../../lib/codec/post.ts";
+import { encodeLosses, Post, PostKind, SIGNATURE_BYTES } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import { Author, Bench } from "./fixture.ts";
+
+/** The same without a signature. */
+function forgery({ frame }: Post): Post {
+  return new Post(Buffer.concat([frame.subarray(0, -SIGNATURE_BYTES), Buffer.alloc(SIGNATURE_BYTES)]));
+}
 
 describe("a text", () => {
   test("said alone is kept and told", () => {
@@ -85,7 +90,6 @@ describe("what its author says to us, where nothing is stored,", () => {
     bench.receive(3, { type: "prune", streams: [{ author: bob.member, session: 1 }] });
     return { bob, carol, bench };
   };
-  const forgery = (post: Post): Post => ({ ...post, signature: new Uint8Array(64) });
 
   test("is told at once, and checked and handed on with the next event", () => {
     const { bob, bench } = room();
@@ -304,8 +308,7 @@ describe("a peer at fault", () => {
     bench.meet(bob, 1);
     bench.meet(mallory, 3);
     const post = bob.text("hi");
-    const forged = { ...post, signature: new Uint8Array(64) };
-    const effects = bench.post(3, forged);
+    const effects = bench.post(3, forgery(post));
     expect(effects.slice(0, 2)).toEqual(["close 3: fault", "blame 3: bad_signature"]);
     expect(bench.post(1, post)).toContain('tell said Bob 1 text "hi"');
   });
