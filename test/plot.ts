@@ -20,13 +20,15 @@ export interface Panel {
 }
 
 const PANEL = { width: 300, height: 232, left: 52, right: 22, top: 58, bottom: 30, columns: 3 } as const;
+/** Room for a figure beside its mark. */
+const LABEL = { width: 46, height: 14 } as const;
 
 const STYLE = `
   svg { font: 12px system-ui, sans-serif; --ink: #1f2328; --dim: #656d76; --grid: #d8dee4; --line: #0b5cad; --back: #ffffff }
   @media (prefers-color-scheme: dark) {
     svg { --ink: #e6edf3; --dim: #8d96a0; --grid: #30363d; --line: #6cb6ff; --back: #0d1117 }
   }
-  .back { fill: var(--back) } text { fill: var(--ink) } .dim { fill: var(--dim) } .title { font-weight: 600 }
+  .back { fill: var(--back) } text { fill: var(--ink); paint-order: stroke; stroke: var(--back); stroke-width: 3px } .dim { fill: var(--dim) } .title { font-weight: 600 }
   .grid { stroke: var(--grid); fill: none } .line { stroke: var(--line); stroke-width: 2; fill: none }
   .other { stroke: var(--dim); stroke-width: 1.5; stroke-dasharray: 5 3; fill: none } .mark { fill: var(--line) }
   .slope { stroke: var(--dim); stroke-dasharray: 2 4; fill: none }
@@ -67,12 +69,15 @@ function panelOf({ title, unit, lines }: Panel): string {
     return `<path class="grid" d="M${left} ${y}H${width - right}"/>${label}`;
   });
   const path = ({ points }: Line) => points.map(({ members, value }) => `${across(members)} ${up(value)}`).join("L");
-  const marks = first.points.map(({ members, value }, index) => {
-    const anchor = index === 0 ? "start" : index === first.points.length - 1 ? "end" : "middle";
-    const [x, y] = [across(members), up(value)];
+  const places = first.points.map(({ members, value }) => ({ x: across(members), y: up(value), members, value }));
+  const marks = places.map(({ x, y, members, value }, index) => {
+    const next = places[index + 1];
+    const anchor = index === 0 ? "start" : next === undefined ? "end" : "middle";
+    // Where two figures would cover each other, the last one says enough.
+    const isCovered = next !== undefined && next.x - x < LABEL.width && Math.abs(next.y - y) < LABEL.height;
     return [
       `<circle class="mark" cx="${x}" cy="${y}" r="3"/>`,
-      `<text x="${x}" y="${y - 8}" text-anchor="${anchor}">${figure(value)}</text>`,
+      isCovered ? "" : `<text x="${x}" y="${y - 8}" text-anchor="${anchor}">${figure(value)}</text>`,
       `<text class="dim" x="${x}" y="${height - 10}" text-anchor="middle">${members}</text>`,
     ].join("");
   });

@@ -7,15 +7,16 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { figure, type Panel, plotOf } from "../plot.ts";
 import { pick, randomStream } from "./random.ts";
 import { World } from "./world.ts";
 
-const HELP = `bun run growth -- [sizes]   members, default 25 100 400 1000
+const HELP = `bun run growth -- [sizes]   members, default 25 100 400 1000 2000
   --rows <file>   keep rows here, and do not measure again those that stand there
   --svg <file>    default test/sim/growth.svg
 `;
 
-const SIZES = [25, 100, 400, 1000];
+const SIZES = [25, 100, 400, 1000, 2000];
 const SEED = 1;
 const LATENCY_MS = [10, 100] as const;
 const JOIN_EVERY_MS = 20;
@@ -79,7 +80,7 @@ function main(argv: readonly string[]): number {
   }
   const rows = [...known.values()].sort((a, b) => a.members - b.members);
   process.stdout.write(tableOf(rows));
-  writeFileSync(values.svg, plotOf(rows));
+  writeFileSync(values.svg, plotOf(TITLE, panelsOf(rows)));
   return 0;
 }
 
@@ -170,6 +171,8 @@ function heapUsed(): number {
 
 // What is shown of it.
 
+const TITLE = "What a member costs as the room grows, simulated";
+
 interface Series {
   readonly title: string;
   readonly unit: string;
@@ -184,6 +187,13 @@ const SERIES: readonly Series[] = [
   { title: "Until all are in", unit: "KB a member", value: row => row.joinBytes / 1000 },
   { title: "Memory of a core", unit: "KB", value: row => row.coreBytes / 1000 },
 ];
+
+function panelsOf(rows: readonly Row[]): Panel[] {
+  return SERIES.map(({ title, unit, value }) => {
+    const points = rows.map(row => ({ members: row.members, value: value(row) }));
+    return { title, unit, lines: [{ label: "simulated", points }] };
+  });
+}
 
 function tableOf(rows: readonly Row[]): string {
   const columns: readonly (readonly [head: string, value: (row: Row) => string])[] = [
@@ -204,113 +214,6 @@ function tableOf(rows: readonly Row[]): string {
     line(columns.map(() => "---:")),
     ...rows.map(row => line(columns.map(([, value]) => value(row)))),
   ].join("");
-}
-
-/** Three digits that count. */
-function figure(value: number): string {
-  if (value >= 1000) return Math.round(value).toLocaleString("en");
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(value < 1 ? 2 : 3);
-}
-
-const PANEL = { width: 300, height: 232, left: 52, right: 22, top: 58, bottom: 30, columns: 3 } as const;
-
-const STYLE = `
-  svg { font: 12px system-ui, sans-serif; --ink: #1f2328; --dim: #656d76; --grid: #d8dee4; --line: #0b5cad; --back: #ffffff }
-  @media (prefers-color-scheme: dark) {
-    svg { --ink: #e6edf3; --dim: #8d96a0; --grid: #30363d; --line: #6cb6ff; --back: #0d1117 }
-  }
-  .back { fill: var(--back) } text { fill: var(--ink) } .dim { fill: var(--dim) } .title { font-weight: 600 }
-  .grid { stroke: var(--grid); fill: none } .line { stroke: var(--line); stroke-width: 2; fill: none }
-  .slope { stroke: var(--dim); stroke-dasharray: 2 4; fill: none } circle { fill: var(--line) }
-`;
-
-/** Small panels with both axes logarithmic: a straight line is a power, and the dotted one is "in step with the room". */
-function plotOf(rows: readonly Row[]): string {
-  const { width, height, columns } = PANEL;
-  const size = [columns * width, Math.ceil(SERIES.length / columns) * height] as const;
-  const panels = SERIES.map((series, index) => {
-    const [x, y] = [(index % columns) * width, Math.floor(index / columns) * height];
-    return `<g transform="translate(${x} ${y})">\n${panelOf(series, rows)}\n</g>`;
-  });
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size.join(" ")}" role="img">`,
-    "<title>What a member costs as the room grows, simulated; both axes logarithmic</title>",
-    `<style>${STYLE}</style>`,
-    `<rect class="back" width="${size[0]}" height="${size[1]}"/>`,
-    ...panels,
-    "</svg>\n",
-  ].join("\n");
-}
-
-function panelOf({ title, unit, value }: Series, rows: readonly Row[]): string {
-  const { width, height, left, right, top, bottom } = PANEL;
-  const points = rows.map(row => ({ members: row.members, value: value(row) }));
-  const across = scaleOf(
-    points.map(({ members }) => members),
-    left,
-    width - right,
-  );
-  const [low, high] = decadesAround(points.map(point => point.value));
-  const up = scaleOf([low, high], height - bottom, top);
-  const marks = points.map(point => ({ x: across(point.members), y: up(point.value), point }));
-  const gridLines = powersOfTen(low, high).map(power => {
-    const y = up(power);
-    const label = `<text class="dim" x="${left - 6}" y="${y + 4}" text-anchor="end">${figureShort(power)}</text>`;
-    return `<path class="grid" d="M${left} ${y}H${width - right}"/>${label}`;
-  });
-  const [first] = points;
-  const slope = first === undefined ? "" : slopeOf(first, points.at(-1)?.members ?? first.members, high, across, up);
-  return [
-    `<text class="title" x="${left}" y="18">${title}</text><text class="dim" x="${left}" y="33">${unit}</text>`,
-    ...gridLines,
-    slope,
-    `<path class="line" d="M${marks.map(({ x, y }) => `${x} ${y}`).join("L")}"/>`,
-    ...marks.map(({ x, y, point }, index) => {
-      const anchor = index === 0 ? "start" : index === marks.length - 1 ? "end" : "middle";
-      return [
-        `<circle cx="${x}" cy="${y}" r="3"/>`,
-        `<text x="${x}" y="${y - 8}" text-anchor="${anchor}">${figure(point.value)}</text>`,
-        `<text class="dim" x="${x}" y="${height - 10}" text-anchor="middle">${point.members}</text>`,
-      ].join("");
-    }),
-  ].join("\n");
-}
-
-/** Where a cost would run that grows as the room does, from the first point on, as far as the panel goes. */
-function slopeOf(
-  from: { readonly members: number; readonly value: number },
-  last: number,
-  high: number,
-  across: (members: number) => number,
-  up: (value: number) => number,
-): string {
-  const members = Math.min(last, (from.members * high) / from.value);
-  const end = [across(members), up((from.value * members) / from.members)];
-  return `<path class="slope" d="M${across(from.members)} ${up(from.value)}L${end.join(" ")}"/>`;
-}
-
-function scaleOf(values: readonly number[], from: number, to: number): (value: number) => number {
-  const [low, high] = [Math.log(Math.min(...values)), Math.log(Math.max(...values))];
-  return value => Math.round((from + ((Math.log(value) - low) / (high - low || 1)) * (to - from)) * 10) / 10;
-}
-
-/** Whole decades, at least two, so that a flat line looks flat. */
-function decadesAround(values: readonly number[]): readonly [low: number, high: number] {
-  const low = Math.floor(Math.log10(Math.min(...values)));
-  const high = Math.ceil(Math.log10(Math.max(...values) * 1.2));
-  return [10 ** low, 10 ** Math.max(high, low + 2)];
-}
-
-function powersOfTen(low: number, high: number): number[] {
-  const powers: number[] = [];
-  for (let exponent = Math.round(Math.log10(low)); exponent <= Math.round(Math.log10(high)); exponent += 1)
-    powers.push(10 ** exponent);
-  return powers;
-}
-
-function figureShort(power: number): string {
-  if (power >= 1e6) return `${power / 1e6}M`;
-  return power >= 1e3 ? `${power / 1e3}k` : String(power);
 }
 
 try {
