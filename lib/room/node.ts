@@ -299,7 +299,9 @@ export class RoomNode {
     if (peer === undefined) return;
     this.forget(peer);
     this.mesh.onDown(peer);
-    if (!peer.dismissed) this.members.onDown(peer);
+    // Let go is not lost, unless the link was all that spoke for it.
+    if (peer.dismissed) this.members.refresh(peer.info.member, "lost");
+    else this.members.onDown(peer);
     this.noticeIsolation();
   }
 

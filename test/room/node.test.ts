@@ -238,6 +238,17 @@ describe("the roster", () => {
     expect(bench.post(3, carol.post(PostKind.lost, lost)).filter(line => line.startsWith("tell"))).toEqual([]);
   });
 
+  test("has nobody but its link's word for a member that was missed, and takes it back with the link", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    bench.post(3, carol.post(PostKind.lost, encodeLosses([{ member: bob.member, session: 1, head: 0 }])));
+    // A link too many, or a second one: by itself no sign that somebody is gone.
+    bench.receive(1, { type: "bye", reason: "full" });
+    expect(bench.handle({ type: "down", link: 1 })).toContain("tell left Bob Bob lost");
+  });
+
   test("answers a report that we are lost by saying who we are", () => {
     const carol = new Author("Carol");
     const bench = new Bench([carol]);
