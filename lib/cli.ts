@@ -15,6 +15,7 @@ import type { LastRoom } from "./history.ts";
 import { type Command, dataDirectory, HELP, NAME_MISSING, nameOf, type Options, parse, UsageError } from "./options.ts";
 import { StoreError } from "./store/files.ts";
 import { cleanLine } from "./ui/clean.ts";
+import { knowsUtf8 } from "./ui/spell.ts";
 import type { ChatEvent } from "./ui/view.ts";
 
 const EXIT = { left: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -277,17 +278,28 @@ function leaveOnSignals(opened: Chat): void {
 
 // The conversation at start-up, on a terminal only.
 
+/** Clack goes by TERM alone when it draws in more than ASCII, and then not always: what is left of that is left out. */
+async function prompts() {
+  const { TERM } = Bun.env;
+  const withGuide = knowsUtf8(Bun.env);
+  if (!withGuide) Bun.env["TERM"] = "linux";
+  const loaded = await import("@clack/prompts");
+  if (TERM !== undefined) Bun.env["TERM"] = TERM;
+  return { ...loaded, plain: { withGuide, showInstructions: withGuide } };
+}
+
 async function askFirstName(): Promise<string | undefined> {
-  const { intro, note } = await import("@clack/prompts");
-  intro("p2pchat");
-  note(SHORT_USAGE, "Welcome");
+  const { intro, note, plain } = await prompts();
+  intro("p2pchat", plain);
+  note(SHORT_USAGE, "Welcome", plain);
   return askName("What shall others call you?");
 }
 
 /** Undefined when the user would rather not. */
 async function askName(message: string, suggestion = ""): Promise<string | undefined> {
-  const { isCancel, text } = await import("@clack/prompts");
+  const { isCancel, plain, text } = await prompts();
   const answer = await text({
+    ...plain,
     message,
     initialValue: suggestion,
     placeholder: "Alice",
@@ -308,13 +320,14 @@ function nameProblem(name: string): string | undefined {
 
 /** Undefined when the user would rather not choose. */
 async function chooseRoom(rooms: readonly Offer[]): Promise<Offer | "new" | undefined> {
-  const [{ isCancel, select }, { labelOf }] = await Promise.all([import("@clack/prompts"), import("./discovery.ts")]);
+  const [{ isCancel, plain, select }, { labelOf }] = await Promise.all([prompts(), import("./discovery.ts")]);
   const choices: { value: Offer | "new"; label: string }[] = rooms.map(room => ({
     value: room,
     label: `${room.last ? "Go back to" : "Join"} ${labelOf(room)}`,
   }));
   const near = rooms.length === 1 ? "There is a room near by" : `There are ${rooms.length} rooms near by`;
   const answer = await select({
+    ...plain,
     message: rooms.every(({ last }) => last) ? "Your last room is still there" : near,
     options: [...choices, { value: "new", label: "Open a new room" }],
     maxItems: CHOICES_SHOWN,
@@ -323,8 +336,10 @@ async function chooseRoom(rooms: readonly Offer[]): Promise<Offer | "new" | unde
 }
 
 async function askWords(again = false): Promise<string | undefined> {
-  const { isCancel, password } = await import("@clack/prompts");
+  const { isCancel, password, plain } = await prompts();
   const answer = await password({
+    ...plain,
+    mask: "*",
     message: again ? "Those are not its words. Once more?" : "The room is private. Its words?",
     validate: value => ((value ?? "").trim() === "" ? "Ask somebody who is in it" : undefined),
   });
@@ -371,9 +386,9 @@ async function withSpinner<T>(message: string, opening: Promise<T>): Promise<T> 
   let stop = () => {};
   let done = false;
   const timer = setTimeout(async () => {
-    const { spinner } = await import("@clack/prompts");
+    const { plain, spinner } = await prompts();
     if (done) return;
-    const wheel = spinner();
+    const wheel = spinner(plain);
     wheel.start(message);
     stop = () => wheel.clear();
   }, SPINNER_DELAY_MS);

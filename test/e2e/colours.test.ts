@@ -17,7 +17,7 @@ async function evening(env: Readonly<Record<string, string | undefined>>): Promi
   bob.type("\r");
   await bob.until("The room is private. Its words?");
   bob.type(`${words}\r`);
-  await bob.until("• Alice is here");
+  await bob.until(/^[•*] Alice is here/m);
   await talk(bob, alice);
   alice.type(":q\r");
   await alice.exited;
@@ -63,4 +63,9 @@ test("TERM=xterm: the 16 of old, and nothing else", async () => {
 test("TERM=dumb: none at all", async () => {
   const raw = await evening({ NO_COLOR: undefined, TERM: "dumb", COLORTERM: undefined });
   expect(looks(raw).filter(parameters => parameters !== "" && parameters !== "0")).toEqual([]);
+});
+
+test("LANG=C: ASCII alone, from the first question to the last line", async () => {
+  const raw = await evening({ LANG: "C", LC_ALL: undefined, LC_CTYPE: undefined, NO_COLOR: "1" });
+  expect(raw.match(/[^\x00-\x7f]+/g) ?? []).toEqual([]);
 });
