@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { codecCase } from "./cases/codec.ts";
 import { coreCase } from "./cases/core.ts";
 import { crowdCase, eightCase, eightDelayCase } from "./cases/eight.ts";
+import { flagsCase } from "./cases/flags.ts";
 import { idleCase, memoryCase } from "./cases/footprint.ts";
 import { growthCase } from "./cases/growth.ts";
 import { keysCase, millionCase } from "./cases/living.ts";
@@ -28,6 +29,7 @@ const CASES: readonly Case[] = [
   pourCase,
   joinCase,
   startCase,
+  flagsCase,
   memoryCase,
   idleCase,
   keysCase,

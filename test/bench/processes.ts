@@ -11,7 +11,7 @@ import type { Answer, Question, Questions } from "./actors/ipc.ts";
 const ANSWER_TIMEOUT_MS = 60_000;
 const LINE_TIMEOUT_MS = 30_000;
 export const BENCH = import.meta.dir;
-const ROOT = join(BENCH, "..", "..");
+export const ROOT = join(BENCH, "..", "..");
 
 const running = new Set<Bun.Subprocess>();
 let scratch: string | undefined;
@@ -44,9 +44,10 @@ export function track<T extends Bun.Subprocess>(child: T): T {
   return child;
 }
 
-/** The environment of every process: no colours, and no state of the user's own. */
+/** The environment of every process: no colours, no state of the user's own, and nothing said beyond this machine. */
 export function environment(more: Readonly<Record<string, string>> = {}): Record<string, string | undefined> {
-  return { ...process.env, NO_COLOR: "1", P2PCHAT_KEY: undefined, FORCE_COLOR: undefined, ...more };
+  const ours = { NO_COLOR: "1", FORCE_COLOR: undefined, P2PCHAT_KEY: undefined, P2PCHAT_DISCOVERY: "loopback" };
+  return { ...process.env, ...ours, ...more };
 }
 
 /** A process that answers questions (actors/ipc.ts). */
@@ -200,22 +201,15 @@ export class Program {
   }
 }
 
-/** Compiles a source file to one binary, with the flags of `bun run build`. */
-export async function compile(source: string, name: string): Promise<string> {
+/** The flags of `bun run build`. */
+export const BUILD_FLAGS = ["--compile", "--minify", "--bytecode", "--splitting", "--format=esm"] as const;
+
+/** Compiles a source file to one binary. */
+export async function compile(source: string, name: string, flags: readonly string[] = BUILD_FLAGS): Promise<string> {
   scratch ??= mkdtempSync(join(tmpdir(), "p2pchat-bench-"));
   const outfile = join(scratch, name);
-  const flags = [
-    "--compile",
-    "--minify",
-    "--bytecode",
-    "--splitting",
-    "--format=esm",
-    "--log-level=warn",
-    `--outfile=${outfile}`,
-  ];
-  const child = track(
-    Bun.spawn([process.execPath, "build", ...flags, source], { cwd: ROOT, stdout: "ignore", stderr: "pipe" }),
-  );
+  const argv = [process.execPath, "build", ...flags, "--log-level=warn", `--outfile=${outfile}`, source];
+  const child = track(Bun.spawn(argv, { cwd: ROOT, stdout: "ignore", stderr: "pipe" }));
   const errors = await new Response(child.stderr).text();
   if ((await child.exited) !== 0) throw new Error(`${name} does not build: ${errors.trim().split("\n").at(-1)}`);
   // Pages of a file that is not on the disk yet would count as dirty memory of whoever runs it.
