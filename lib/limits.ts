@@ -92,7 +92,7 @@ export const limits = {
   entryByteCostNs: 50,
   /** … and of texts. */
   textByteCostNs: 5,
-  /** So much of it a link may have us do: at first, … */
+  /** So much of it a link may have us do: at first, or less where many come at once, … */
   allowanceStartMs: 60,
   /** … at most, after a while of silence, … */
   allowanceMaxMs: 200,

@@ -82,7 +82,7 @@ export class Link implements Worker {
   private everUp = false;
   /** Who is there, once it is up. */
   private peer: MemberId | undefined;
-  readonly allowance = new Allowance(performance.now());
+  allowance = new Allowance(0, 0);
 
   constructor(
     readonly id: number,
@@ -293,6 +293,7 @@ export class Link implements Worker {
   private opened({ member }: PeerInfo): void {
     this.everUp = true;
     this.peer = member;
+    this.allowance = this.turns.newcomer(performance.now());
     this.disarm();
     this.frames.allowPosts();
   }

@@ -26,11 +26,13 @@ export interface Worker {
 
 /** Work that may be asked for, in ms; less than none is debt. */
 export class Allowance {
-  private ms: number = limits.allowanceStartMs;
   /** When it last handed us something to read. */
   saidAt = Number.NEGATIVE_INFINITY;
 
-  constructor(private at: number) {}
+  constructor(
+    private at: number,
+    private ms: number,
+  ) {}
 
   /** What there is at `now`. */
   balance(now: number): number {
@@ -51,6 +53,8 @@ export class Turns {
   /** All that have said anything, and those that have spent more time than they had and not gained it back. */
   private readonly speakers = new Set<Worker>();
   private readonly debtors = new Set<Worker>();
+  /** What newcomers begin with comes out of this. */
+  private readonly pot = new Allowance(0, limits.allowanceMaxMs);
   private hurryUntil = Number.NEGATIVE_INFINITY;
   private isDue = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -65,6 +69,13 @@ export class Turns {
     this.waiting.delete(worker);
     this.speakers.delete(worker);
     this.debtors.delete(worker);
+  }
+
+  /** What a link that is up begins with: many that come at once have little each. */
+  newcomer(now: number): Allowance {
+    const ms = Math.max(0, Math.min(limits.allowanceStartMs, this.pot.balance(now) / 2));
+    this.pot.spend(ms);
+    return new Allowance(now, ms);
   }
 
   /** What comes before then was asked for: nobody is slowed down. */

@@ -9,7 +9,7 @@ setDefaultTimeout(60_000);
 /** Has so many pieces of work, each of which takes so long. */
 class Busy implements Worker {
   readonly done: number[] = [];
-  readonly allowance = new Allowance(performance.now());
+  readonly allowance = new Allowance(performance.now(), limits.allowanceStartMs);
   constructor(
     private left: number,
     private readonly takesMs: number,
@@ -71,8 +71,8 @@ describe("an allowance of time", () => {
   const scene = () => {
     const turns = new Turns();
     const [flood, friend] = [
-      { allowance: new Allowance(0), work: () => true },
-      { allowance: new Allowance(0), work: () => true },
+      { allowance: new Allowance(0, limits.allowanceStartMs), work: () => true },
+      { allowance: new Allowance(0, limits.allowanceStartMs), work: () => true },
     ];
     turns.said(flood, 0);
     turns.charge(flood, (limits.allowanceStartMs + 10) * 1_000, 0);
@@ -98,7 +98,7 @@ describe("an allowance of time", () => {
   });
 
   test("is never more than some, nor is the debt", () => {
-    const allowance = new Allowance(0);
+    const allowance = new Allowance(0, limits.allowanceStartMs);
     expect(allowance.balance(1e9)).toBe(limits.allowanceMaxMs);
     allowance.spend(1e9);
     expect(allowance.balance(1e9)).toBe(-limits.allowanceMaxMs);
@@ -111,10 +111,18 @@ describe("an allowance of time", () => {
     expect([49, 51].map(now => turns.mustWait(flood, now))).toEqual([false, true]);
   });
 
+  test("is small at first where many come at once, and as large as ever a while later", () => {
+    const turns = new Turns();
+    const [first = 0, ...others] = Array.from({ length: 50 }, () => turns.newcomer(0).balance(0));
+    expect(first).toBe(limits.allowanceStartMs);
+    expect(others.reduce((sum, ms) => sum + ms, first)).toBeLessThanOrEqual(limits.allowanceMaxMs);
+    expect(turns.newcomer(10_000).balance(10_000)).toBe(limits.allowanceStartMs);
+  });
+
   test("goes down faster for each where many are in debt", () => {
     const turns = new Turns();
     const floods = Array.from({ length: 3 * limits.debtorsAtOnce }, () => ({
-      allowance: new Allowance(0),
+      allowance: new Allowance(0, limits.allowanceStartMs),
       work: () => true,
     }));
     for (const flood of floods) turns.charge(flood, (limits.allowanceStartMs + 1) * 1_000, 0);
