@@ -211,6 +211,39 @@ export const limits = {
   /** Nodes tried in turn while each says it is full and names others. */
   joinHopsMax: 4,
 
+  // Rooms near by (net/beacon.ts).
+  /** A look ends after this where nothing answers: unnoticed by a person, and several round trips of a slow Wi-Fi. */
+  beaconLookMs: 300,
+  /** Wi-Fi loses multicast; the ask is repeated once, and answered once. */
+  beaconRepeatMs: 120,
+  /** An answer waits so long at most, by chance, so that many do not collide. */
+  beaconJitterMaxMs: 60,
+  /** A newcomer says so again after this: who opens at the same moment may not have listened yet. */
+  beaconAnnounceAgainMs: 1_000,
+  /** Cards come and go; looked at so often, and when a stranger speaks, but not more often than that. */
+  beaconRefreshMs: 3_000,
+  beaconRefreshMinMs: 500,
+  /** Answers to everybody, and to one address. A host may hold many nodes that ask. */
+  beaconAnswersPerSecond: 64,
+  beaconAnswersBurst: 128,
+  beaconAnswersPerSourcePerSecond: 8,
+  beaconAnswersPerSourceBurst: 32,
+  /** Packets looked at; the others are not even decoded. */
+  beaconPacketsPerSecond: 2_000,
+  beaconPacketsBurst: 8_192,
+  /** Sources that are told apart; beyond it the one that was silent longest is forgotten. */
+  beaconSourcesMax: 512,
+  /** Asks remembered so as to be answered once. */
+  beaconAsksMax: 1_024,
+  /** Rooms in one look, and those of them that one address may tell of. */
+  beaconRoomsMax: 2_048,
+  beaconRoomsPerSourceMax: 64,
+  /** Ways into one room that are remembered, and names of who is there. */
+  beaconAddressesPerRoomMax: 8,
+  beaconNamesPerRoomMax: 8,
+  /** Thousands of answers arrive within a few ms. */
+  beaconReceiveBufferBytes: 1 * MiB,
+
   // Leaving.
   /** Saying goodbye to slow peers: as long as they make progress, but not longer than this without. */
   leaveTimeoutMs: 5_000,

@@ -11,7 +11,8 @@ export const LOOPBACKS = ["127.0.0.1", "::1"] as const;
 /** Bridges and pairs of containers and virtual machines: theirs is a network of its own, mostly out of reach. */
 const VIRTUAL = /^(docker|br-|veth|virbr|vmnet|vboxnet|cni|flannel|podman|lxc|lxd)/;
 
-type Interfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
+/** Of `networkInterfaces()`. */
+export type Interfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
 
 /**
  * The addresses at which others on the network reach a listener on `host` (undefined: everywhere), best first, never
@@ -45,7 +46,7 @@ export function originOf(host: string): string {
   return [...head, ...zeros, ...tail].slice(0, 4).join(":");
 }
 
-function isEverywhere(host: string): boolean {
+export function isEverywhere(host: string): boolean {
   return host === "::" || host === "0.0.0.0";
 }
 

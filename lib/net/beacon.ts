@@ -12,6 +12,7 @@
 import { createSocket, type Socket } from "node:dgram";
 import type { Address, RoomId } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
+import { limits } from "../limits.ts";
 import { isLoopback, plainHost } from "./addresses.ts";
 import { Bucket } from "./bucket.ts";
 import {
@@ -22,7 +23,7 @@ import {
   type Packet,
   provesTag,
   type RoomHint,
-  tagOf,
+  withTag,
 } from "./packet.ts";
 import { isNear, type Place, placesOf, type Scope } from "./places.ts";
 
@@ -32,40 +33,6 @@ export const BEACON_PORT = 27_107;
 const GROUP_4 = "239.255.80.67";
 /** Link-local and not assigned by IANA (RFC 4291, 2.7): "p2pc" in ASCII. */
 const GROUP_6 = "ff12::7032:7063";
-
-const LIMITS = {
-  /** A look ends after this where nothing answers: unnoticed by a person, and several round trips of a slow Wi-Fi. */
-  lookMs: 300,
-  /** Wi-Fi loses multicast; the ask is repeated once, and answered once. */
-  repeatMs: 120,
-  /** An answer waits so long at most, by chance, so that many do not collide. */
-  jitterMaxMs: 60,
-  /** A newcomer says so again after this: who opens at the same moment may not have listened yet. */
-  announceAgainMs: 1_000,
-  /** Cards come and go; looked at so often, and when a stranger speaks, but not more often than that. */
-  refreshMs: 3_000,
-  refreshMinMs: 500,
-  /** Answers to everybody, and to one address. A host may hold many nodes that ask. */
-  answersPerSecond: 64,
-  answersBurst: 128,
-  answersPerSourcePerSecond: 8,
-  answersPerSourceBurst: 32,
-  /** Packets looked at; the others are not even decoded. */
-  packetsPerSecond: 2_000,
-  packetsBurst: 8_192,
-  /** Sources that are told apart; beyond it the one that was silent longest is forgotten. */
-  sourcesMax: 512,
-  /** Asks remembered so as to be answered once. */
-  asksMax: 1_024,
-  /** Rooms in one look, and those of them that one address may tell of. */
-  roomsMax: 2_048,
-  roomsPerSourceMax: 64,
-  /** Ways into one room that are remembered. */
-  addressesPerRoomMax: 8,
-  namesPerRoomMax: 8,
-  /** Thousands of answers arrive within a few ms. */
-  receiveBufferBytes: 1024 * 1024,
-} as const;
 
 export interface BeaconSetting {
   readonly scope: Scope;
@@ -119,25 +86,22 @@ export class Rooms {
   private readonly byMark = new Map<string, { -readonly [Key in keyof FoundRoom]: FoundRoom[Key] }>();
   private readonly countBySource = new Map<string, number>();
 
-  get size(): number {
-    return this.byMark.size;
-  }
-
   /** False where a limit left it out. */
   add({ mark, members, name, port, private: isPrivate }: RoomHint, host: string): boolean {
     const address = { host, port };
+    const isSame = (other: Address) => other.host === host && other.port === port;
     const known = this.byMark.get(mark);
     if (known === undefined) {
       const count = this.countBySource.get(host) ?? 0;
-      if (this.byMark.size >= LIMITS.roomsMax || count >= LIMITS.roomsPerSourceMax) return false;
+      if (this.byMark.size >= limits.beaconRoomsMax || count >= limits.beaconRoomsPerSourceMax) return false;
       this.countBySource.set(host, count + 1);
       this.byMark.set(mark, { mark, private: isPrivate, members, names: [name], addresses: [address] });
       return true;
     }
     known.members = Math.max(known.members, members);
-    if (known.names.length < LIMITS.namesPerRoomMax && !known.names.includes(name))
+    if (known.names.length < limits.beaconNamesPerRoomMax && !known.names.includes(name))
       known.names = [...known.names, name];
-    if (known.addresses.length < LIMITS.addressesPerRoomMax && !known.addresses.some(other => isSame(other, address)))
+    if (known.addresses.length < limits.beaconAddressesPerRoomMax && !known.addresses.some(isSame))
       known.addresses = [...known.addresses, address];
     return true;
   }
@@ -159,10 +123,10 @@ export interface LookOptions {
 
 /** Asks everybody near which rooms there are. Resolves within `lookMs`; never rejects. */
 export async function look(setting: BeaconSetting, options: LookOptions = {}): Promise<Heard> {
-  const { lookMs = LIMITS.lookMs, tag, first = false } = options;
+  const { lookMs = limits.beaconLookMs, tag, first = false } = options;
   const rooms = new Rooms();
   const counts = { newer: 0, malformed: 0, dropped: 0 };
-  const bucket = new Bucket(LIMITS.packetsPerSecond, LIMITS.packetsBurst);
+  const bucket = new Bucket(limits.beaconPacketsPerSecond, limits.beaconPacketsBurst);
   const enough = Promise.withResolvers<void>();
   const nonce = newNonce();
   const onTell = (bytes: Uint8Array, source: string): boolean => {
@@ -177,10 +141,10 @@ export async function look(setting: BeaconSetting, options: LookOptions = {}): P
     if (first) enough.resolve();
     return true;
   };
-  const ask: Packet = { kind: "ask", nonce };
+  const ask = encodePacket(withTag({ kind: "ask", nonce }, tag));
   const mouths = await Mouths.open(setting, undefined, onTell);
-  mouths.send(encodePacket(tag === undefined ? ask : { ...ask, tag: tagOf(tag, ask) }));
-  const again = setTimeout(() => void mouths.sendAgain(), LIMITS.repeatMs);
+  mouths.send(ask);
+  const again = setTimeout(() => void mouths.sendAgain(ask), limits.beaconRepeatMs);
   const over = setTimeout(enough.resolve, mouths.isEmpty ? 0 : lookMs);
   await enough.promise;
   clearTimeout(again);
@@ -202,8 +166,8 @@ export interface BeaconConfig extends BeaconSetting {
 export class Beacon {
   private readonly asked = new Set<string>();
   private readonly sources = new Map<string, Bucket>();
-  private readonly packets = new Bucket(LIMITS.packetsPerSecond, LIMITS.packetsBurst);
-  private readonly answers = new Bucket(LIMITS.answersPerSecond, LIMITS.answersBurst);
+  private readonly packets = new Bucket(limits.beaconPacketsPerSecond, limits.beaconPacketsBurst);
+  private readonly answers = new Bucket(limits.beaconAnswersPerSecond, limits.beaconAnswersBurst);
   private readonly timers = new Set<ReturnType<typeof setTimeout>>();
   private readonly nonces: Uint8Array[] = [];
   private mouths: Mouths | undefined;
@@ -230,12 +194,11 @@ export class Beacon {
       if (own === undefined) return;
       const nonce = newNonce();
       this.nonces.push(nonce);
-      const ask: Packet = { kind: "ask", nonce, room: hintOf(own, nonce) };
-      this.mouths?.send(encodePacket(own.tag === undefined ? ask : { ...ask, tag: tagOf(own.tag, ask) }));
+      this.mouths?.send(encodePacket(withTag({ kind: "ask", nonce, room: hintOf(own, nonce) }, own.tag)));
     };
     send();
-    this.later(LIMITS.announceAgainMs, send);
-    this.later(LIMITS.announceAgainMs + LIMITS.lookMs, () => {
+    this.later(limits.beaconAnnounceAgainMs, send);
+    this.later(limits.beaconAnnounceAgainMs + limits.beaconLookMs, () => {
       this.mouths?.close();
       this.mouths = undefined;
     });
@@ -255,15 +218,14 @@ export class Beacon {
     const packet = decodePacket(bytes);
     if (packet === undefined || packet === "newer" || packet.kind !== "ask" || !this.isNew(packet, source)) return;
     // Who has the words of another room, or of none, is not answered: it asks for a room that this one is not.
-    const proved = packet.tag !== undefined && own.tag !== undefined && provesTag(own.tag, packet);
+    const proved = own.tag !== undefined && provesTag(own.tag, packet);
     if (packet.tag !== undefined && !proved) return;
-    const { room } = packet;
-    const isOwn = room?.mark === hintOf(own, packet.nonce).mark;
-    if (isOwn || !this.mayAnswer(source.host, now)) return;
+    const { nonce, room } = packet;
+    const hint = hintOf(own, nonce);
+    if (room?.mark === hint.mark || !this.mayAnswer(source.host, now)) return;
     if (room !== undefined && proved === (own.tag !== undefined)) this.tellUser(room, source.host);
-    const tell = { kind: "tell", nonce: packet.nonce, room: hintOf(own, packet.nonce) } as const;
-    const answer = encodePacket(proved && own.tag !== undefined ? { ...tell, tag: tagOf(own.tag, tell) } : tell);
-    this.later(Math.random() * LIMITS.jitterMaxMs, () => reply(answer));
+    const answer = encodePacket(withTag({ kind: "tell", nonce, room: hint }, proved ? own.tag : undefined));
+    this.later(Math.random() * limits.beaconJitterMaxMs, () => reply(answer));
   }
 
   /** The answer to an announcement. */
@@ -288,17 +250,18 @@ export class Beacon {
     const key = `${Buffer.from(nonce).toString("hex")} ${host} ${port}`;
     if (this.asked.has(key)) return false;
     this.asked.add(key);
-    if (this.asked.size > LIMITS.asksMax) forgetOldest(this.asked);
+    if (this.asked.size > limits.beaconAsksMax) forgetOldest(this.asked);
     return true;
   }
 
   private mayAnswer(host: string, now: number): boolean {
     let bucket = this.sources.get(host);
-    if (bucket === undefined) bucket = new Bucket(LIMITS.answersPerSourcePerSecond, LIMITS.answersPerSourceBurst);
+    if (bucket === undefined)
+      bucket = new Bucket(limits.beaconAnswersPerSourcePerSecond, limits.beaconAnswersPerSourceBurst);
     // To the end of the map: its first is who was silent longest.
     this.sources.delete(host);
     this.sources.set(host, bucket);
-    if (this.sources.size > LIMITS.sourcesMax) forgetOldest(this.sources);
+    if (this.sources.size > limits.beaconSourcesMax) forgetOldest(this.sources);
     return bucket.take(now) && this.answers.take(now);
   }
 
@@ -322,28 +285,28 @@ type OnAsk = (bytes: Uint8Array, source: Source, reply: (bytes: Uint8Array) => v
 /** The shared port: hears what is said to everybody. */
 export class Ears {
   private readonly joined = new Set<string>();
+  private readonly open: readonly Socket[];
   private readonly timer: ReturnType<typeof setInterval>;
   private places: readonly Place[] = [];
   private refreshedAt = 0;
 
   static async open(setting: BeaconSetting, host: string | undefined, onAsk: OnAsk): Promise<Ears> {
-    if (setting.scope === "off") return new Ears(setting, host, onAsk, "it is switched off", {});
+    if (setting.scope === "off") return new Ears(setting, host, onAsk, {});
     const [udp4, udp6] = await Promise.all([bound("udp4", "0.0.0.0", setting.port), bound("udp6", "::", setting.port)]);
-    const open = (socket: Socket | string) => (typeof socket === "string" ? undefined : socket);
-    const trouble = typeof udp4 === "string" && typeof udp6 === "string" ? udp4 : undefined;
-    return new Ears(setting, host, onAsk, trouble, { udp4: open(udp4), udp6: open(udp6) });
+    return new Ears(setting, host, onAsk, { udp4, udp6 });
   }
 
   private constructor(
     private readonly setting: BeaconSetting,
     private readonly host: string | undefined,
     onAsk: OnAsk,
-    readonly trouble: string | undefined,
-    private readonly sockets: { readonly udp4?: Socket | undefined; readonly udp6?: Socket | undefined },
+    /** Of each kind a socket, or why there is none. */
+    private readonly sockets: { readonly [Family in Place["family"]]?: Socket | string },
   ) {
-    for (const socket of [sockets.udp4, sockets.udp6]) {
+    this.open = Object.values(sockets).filter(socket => typeof socket !== "string");
+    for (const socket of this.open) {
       enlarge(socket);
-      socket?.on("message", (bytes, { address, port }) => {
+      socket.on("message", (bytes, { address, port }) => {
         const source = plainHost(address);
         if (!this.isNear(source)) return;
         onAsk(bytes, { host: source, port }, answer => {
@@ -352,20 +315,25 @@ export class Ears {
       });
     }
     this.refresh();
-    this.timer = setInterval(() => this.refresh(), LIMITS.refreshMs);
+    this.timer = setInterval(() => this.refresh(), limits.beaconRefreshMs);
     this.timer.unref();
   }
 
   close(): void {
     clearInterval(this.timer);
-    closeQuietly(this.sockets.udp4);
-    closeQuietly(this.sockets.udp6);
+    this.open.forEach(closeQuietly);
+  }
+
+  /** Why nothing is heard at all. */
+  get trouble(): string | undefined {
+    const { udp4, udp6 } = this.sockets;
+    return typeof udp4 === "string" && typeof udp6 === "string" ? udp4 : undefined;
   }
 
   /** Who is not may be on a card that has just come up. */
   private isNear(source: string): boolean {
     if (isNear(this.places, source)) return true;
-    if (performance.now() - this.refreshedAt < LIMITS.refreshMinMs) return false;
+    if (performance.now() - this.refreshedAt < limits.beaconRefreshMinMs) return false;
     this.refresh();
     return isNear(this.places, source);
   }
@@ -376,7 +344,7 @@ export class Ears {
     for (const { family, card, address } of this.places) {
       const key = `${card} ${address}`;
       const socket = this.sockets[family];
-      if (socket === undefined || this.joined.has(key)) continue;
+      if (typeof socket !== "object" || this.joined.has(key)) continue;
       try {
         if (family === "udp4") socket.addMembership(GROUP_4, address);
         else socket.addMembership(GROUP_6, `::%${card}`);
@@ -398,7 +366,7 @@ interface Mouth {
 
 /** One socket per place, to ask from and be answered at. */
 class Mouths {
-  private said: Uint8Array | undefined;
+  private readonly mouths: readonly Mouth[];
   private isOpen = true;
 
   /** `onTell` says whether it was an answer. */
@@ -407,27 +375,18 @@ class Mouths {
     host: string | undefined,
     onTell: (bytes: Uint8Array, source: string) => boolean,
   ): Promise<Mouths> {
-    const mouths = await Promise.all(
-      placesOf(setting.scope, host).map(async place => {
-        const socket = await boundAt(place, 0);
-        const mouth: Mouth = { place, sockets: [], trouble: undefined, answers: 0 };
-        return { mouth, socket };
-      }),
-    );
-    const opened = new Mouths(
-      mouths.map(({ mouth }) => mouth),
-      setting.port,
-      onTell,
-    );
-    for (const { mouth, socket } of mouths) opened.use(mouth, socket);
+    const opened = new Mouths(placesOf(setting.scope, host), setting.port, onTell);
+    await Promise.all(opened.mouths.map(mouth => opened.use(mouth, 0)));
     return opened;
   }
 
   private constructor(
-    private readonly mouths: readonly Mouth[],
+    places: readonly Place[],
     private readonly port: number,
     private readonly onTell: (bytes: Uint8Array, source: string) => boolean,
-  ) {}
+  ) {
+    this.mouths = places.map(place => ({ place, sockets: [], trouble: undefined, answers: 0 }));
+  }
 
   get isEmpty(): boolean {
     return this.mouths.length === 0;
@@ -435,7 +394,6 @@ class Mouths {
 
   /** Says it at every place. */
   send(bytes: Uint8Array): void {
-    this.said = bytes;
     if (!this.isOpen) return;
     for (const mouth of this.mouths) {
       const { card, family, broadcast } = mouth.place;
@@ -453,30 +411,27 @@ class Mouths {
    * Says it once more. Where nobody has answered, from the shared port: a firewall that was told to let that one in lets
    * the answers in. Not so at first, since of several who ask from there at one moment only one hears the answers.
    */
-  async sendAgain(): Promise<void> {
-    const { said } = this;
-    await Promise.all(
-      this.mouths.map(async mouth => {
-        if (mouth.answers === 0 && this.isOpen) this.use(mouth, await boundAt(mouth.place, this.port));
-      }),
-    );
-    if (said !== undefined) this.send(said);
+  async sendAgain(bytes: Uint8Array): Promise<void> {
+    const silent = this.mouths.filter(({ answers }) => answers === 0);
+    await Promise.all(silent.map(mouth => this.use(mouth, this.port)));
+    this.send(bytes);
   }
 
-  /** Speaks and listens through `socket` from now on; what comes to earlier ones is heard still. */
-  private use(mouth: Mouth, socket: Socket | string): void {
+  /** Speaks and listens at `port` from now on, 0 for any; what comes to earlier ones is heard still. */
+  private async use(mouth: Mouth, port: number): Promise<void> {
+    const { family, address, card } = mouth.place;
+    const socket = await bound(family, family === "udp6" ? `${address}%${card}` : address, port);
     if (typeof socket === "string") {
       mouth.trouble ??= socket;
       return;
     }
     if (!this.isOpen) return closeQuietly(socket);
     mouth.sockets.push(socket);
-    socket.on("message", (bytes, { address }) => {
-      const source = plainHost(address);
+    socket.on("message", (bytes, { address: from }) => {
+      const source = plainHost(from);
       if (isNear([mouth.place], source) && this.onTell(bytes, source)) mouth.answers++;
     });
     attempt(mouth, () => {
-      const { family, address, card } = mouth.place;
       socket.setMulticastInterface(family === "udp4" ? address : `::%${card}`);
       socket.setMulticastTTL(1);
       if (family === "udp4") socket.setBroadcast(true);
@@ -511,10 +466,6 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 
 // Addresses.
 
-function isSame(a: Address, b: Address): boolean {
-  return a.host === b.host && a.port === b.port;
-}
-
 /** This machine itself, then IPv4, then IPv6. */
 function byEase(a: Address, b: Address): number {
   const rank = ({ host }: Address) => (isLoopback(host) ? 0 : host.includes(":") ? 2 : 1);
@@ -547,13 +498,9 @@ async function bound(type: "udp4" | "udp6", address: string, port: number): Prom
   return promise;
 }
 
-function boundAt({ family, address, card }: Place, port: number): Promise<Socket | string> {
-  return bound(family, family === "udp6" ? `${address}%${card}` : address, port);
-}
-
-function enlarge(socket: Socket | undefined): void {
+function enlarge(socket: Socket): void {
   try {
-    socket?.setRecvBufferSize(LIMITS.receiveBufferBytes);
+    socket.setRecvBufferSize(limits.beaconReceiveBufferBytes);
   } catch {
     // As large as the system has it: enough where few speak.
   }
@@ -569,9 +516,9 @@ function attempt(mouth: Mouth, run: (socket: Socket) => void): void {
   }
 }
 
-function closeQuietly(socket: Socket | undefined): void {
+function closeQuietly(socket: Socket): void {
   try {
-    socket?.close();
+    socket.close();
   } catch {
     // It was closed before.
   }
@@ -589,8 +536,6 @@ function count<Key extends string>(counts: Record<Key, number>, key: Key): false
 }
 
 function forgetOldest(held: Map<string, unknown> | Set<string>): void {
-  for (const key of held.keys()) {
-    held.delete(key);
-    return;
-  }
+  const [oldest] = held.keys();
+  if (oldest !== undefined) held.delete(oldest);
 }

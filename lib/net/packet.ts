@@ -94,6 +94,11 @@ export function tagOf(key: Uint8Array, { kind, nonce, room }: Omit<Packet, "tag"
   return new Bun.CryptoHasher("sha256", key).update(said.finish()).digest().subarray(0, TAG_BYTES);
 }
 
+/** The packet with its proof, where there is a key. */
+export function withTag(packet: Omit<Packet, "tag">, key: Uint8Array | undefined): Packet {
+  return key === undefined ? packet : { ...packet, tag: tagOf(key, packet) };
+}
+
 export function provesTag(key: Uint8Array, packet: Packet): boolean {
   return packet.tag !== undefined && crypto.timingSafeEqual(packet.tag, tagOf(key, packet));
 }

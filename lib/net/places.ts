@@ -2,7 +2,7 @@
  * Where the beacon speaks: one place for each IPv4 address of a network card, and one for its IPv6 link-local address.
  */
 import { type NetworkInterfaceInfo, networkInterfaces } from "node:os";
-import { isLoopback } from "./addresses.ts";
+import { type Interfaces, isEverywhere, isLoopback } from "./addresses.ts";
 
 /** How far the beacon may reach: "loopback" stays on this machine. */
 export type Scope = "lan" | "loopback" | "off";
@@ -21,17 +21,14 @@ export interface Place {
 /** A machine with hundreds of bridges must not send hundreds of packets. */
 const PLACES_MAX = 32;
 
-type Interfaces = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>;
-
 /** `host`: only where a listener on it is reached; undefined for everywhere. Loopback comes last. */
 export function placesOf(scope: Scope, host?: string, interfaces: Interfaces = networkInterfaces()): Place[] {
   if (scope === "off") return [];
   const places = Object.entries(interfaces).flatMap(([card, infos = []]) =>
     infos.flatMap(info => placeOf(card, info) ?? []),
   );
-  const reaching = host === undefined || host === "0.0.0.0" || host === "::" ? undefined : host;
   return places
-    .filter(({ address }) => (scope === "lan" || isLoopback(address)) && reaches(reaching, address))
+    .filter(({ address }) => (scope === "lan" || isLoopback(address)) && reaches(host, address))
     .sort((a, b) => Number(isLoopback(a.address)) - Number(isLoopback(b.address)))
     .slice(0, PLACES_MAX);
 }
@@ -47,7 +44,7 @@ export function isNear(places: readonly Place[], source: string): boolean {
 }
 
 function placeOf(card: string, { address, family, cidr, internal }: NetworkInterfaceInfo): Place | undefined {
-  const prefix = Number(cidr?.split("/")[1] ?? Number.NaN);
+  const prefix = Number(cidr?.split("/")[1]);
   if (!Number.isInteger(prefix)) return undefined;
   // Multicast needs a link: IPv6 has one link-local address per card for it, and on Linux none on loopback.
   if (family === "IPv6")
@@ -60,7 +57,7 @@ function placeOf(card: string, { address, family, cidr, internal }: NetworkInter
 
 /** A listener on one address of a card is found through that address alone. "localhost" listens on loopback. */
 function reaches(host: string | undefined, address: string): boolean {
-  if (host === undefined) return true;
+  if (host === undefined || isEverywhere(host)) return true;
   return host.split("%")[0] === address || (host === "localhost" && isLoopback(address));
 }
 
