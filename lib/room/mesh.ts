@@ -15,6 +15,9 @@ import type { Peer } from "./peer.ts";
 /** "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255" (RFC 4291). */
 const IP_CHARACTERS_MAX = 45;
 
+/** Of so many links at random the least used goes: enough to spare the trees, and chance keeps the mesh mixed. */
+const THIN_OUT_CHOICES = 4;
+
 interface Dial {
   readonly reach: Reach;
   /** Undefined when it is the address by which we came. */
@@ -163,10 +166,17 @@ export class Mesh {
       const settled = [...peers.values()]
         .slice(limits.oldLinksKept)
         .filter(({ upAt }) => upAt + limits.linkSettleMs <= now);
-      const peer = settled[randomBelow(this.context, settled.length)];
-      if (peer !== undefined) this.dismiss(peer);
+      const [first, ...others] = sample(this.context, settled, THIN_OUT_CHOICES);
+      if (first !== undefined) this.dismiss(this.leastUsed(first, others));
     }
     return this.thinOutAt;
+  }
+
+  /** The one on which the fewest trees of those who talk stand: what grows back in its place is seldom as short. */
+  private leastUsed(first: Peer, others: readonly Peer[]): Peer {
+    const proven = [...this.context.log.all()].filter(({ tree }) => tree.isProven);
+    const uses = (peer: Peer) => proven.filter(({ tree }) => tree.parent === peer || tree.eager.includes(peer)).length;
+    return others.reduce((least, peer) => (uses(peer) < uses(least) ? peer : least), first);
   }
 
   /**
