@@ -11,12 +11,12 @@ import { figure, type Panel, plotOf } from "../plot.ts";
 import { pick, randomStream } from "./random.ts";
 import { World } from "./world.ts";
 
-const HELP = `bun run growth -- [sizes]   members, default 25 100 400 1000 2000
+const HELP = `bun run growth -- [sizes]   members, default 25 100 400 1000
   --rows <file>   keep rows here, and do not measure again those that stand there
   --svg <file>    default test/sim/growth.svg
 `;
 
-const SIZES = [25, 100, 400, 1000, 2000];
+const SIZES = [25, 100, 400, 1000];
 const SEED = 1;
 const LATENCY_MS = [10, 100] as const;
 const JOIN_EVERY_MS = 20;
