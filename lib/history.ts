@@ -1,7 +1,7 @@
 /**
  * The history of a username, read without joining a room; also while a p2pchat runs under that name.
  */
-import type { Database, Statement } from "bun:sqlite";
+import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { existsSync } from "node:fs";
 import { hexOf } from "./codec/bytes.ts";
 import type { Address, RoomId } from "./codec/post.ts";
@@ -33,12 +33,7 @@ const LAST_MEMBERS_MAX = 4;
 /** What was kept, the oldest first. Throws `StoreError`, whose message is one sentence. */
 export function readHistory(directory: string, username: string, filter: HistoryFilter = {}): KeptText[] {
   return reading(directory, username, database => {
-    const statements = new Map<string, Statement>();
-    const archive = new Archive(<Row>(sql: string) => {
-      const statement = statements.get(sql) ?? database.prepare(sql);
-      statements.set(sql, statement);
-      return statement as Statement<Row>;
-    });
+    const archive = new Archive(<Row>(sql: string) => database.query<Row, SQLQueryBindings[]>(sql));
     const { since, limit = Number.MAX_SAFE_INTEGER, member } = filter;
     const authors = member === undefined ? undefined : archive.authors(name => sameName(name, member));
     return archive.history({ limit, since, authors });

@@ -6,17 +6,16 @@
  * two writers with one key would sign two different posts with one number; reading by others stays possible.
  * Once it is open nothing throws: what cannot be kept is told through `onTrouble`, once, and the chat goes on.
  */
-import type { Database, Statement } from "bun:sqlite";
+import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
 import { hexOf } from "./codec/bytes.ts";
 import { type Address, decodePost, type MemberId, type Post, type RoomId } from "./codec/post.ts";
-import { assert, codeOf, unreachable } from "./errors.ts";
+import { assert, codeOf } from "./errors.ts";
 import { newSecrets, type Secrets } from "./identity.ts";
 import { limits } from "./limits.ts";
 import { Archive, type HistoryQuery, type KeptText, QueryError } from "./store/archive.ts";
 import {
   addName,
   baseOf,
-  ignoreErrors,
   type Kept,
   lockFile,
   openDatabase,
@@ -68,27 +67,6 @@ export interface Person {
   readonly ignored: number;
 }
 
-type Write =
-  | { readonly type: "post"; readonly room: RoomId; readonly post: Post; readonly text: string | undefined }
-  | {
-      readonly type: "mark";
-      readonly publicKey: Uint8Array;
-      readonly mark: "verified" | "ignored";
-      readonly at: number;
-    }
-  | { readonly type: "setting"; readonly name: string; readonly value: string }
-  | { readonly type: "line"; readonly line: string }
-  | { readonly type: "contact"; readonly contact: Contact }
-  | { readonly type: "enter"; readonly room: RoomId; readonly now: number };
-
-interface PersonRow {
-  public_key: Uint8Array;
-  name: string;
-  form: string;
-  seen: number;
-  verified: number;
-  ignored: number;
-}
 interface PostRow {
   author: Uint8Array;
   session: number;
@@ -97,9 +75,9 @@ interface PostRow {
 }
 
 export class Store {
-  private queue: Write[] = [];
+  /** What waits to be written, in this order. */
+  private queue: (() => void)[] = [];
   private queuedBytes = 0;
-  private readonly statements = new Map<string, Statement>();
   private readonly roomIds = new Map<RoomId, number>();
   private writable: boolean;
   private readonly archive = new Archive(sql => this.statement(sql));
@@ -185,48 +163,77 @@ export class Store {
   }
 
   /** Queues a post; `text` is what a sealed one says. A second one with the same number is ignored. */
-  append(room: RoomId, post: Post, text?: string): void {
-    if (!this.writable) return;
-    this.queue.push({ type: "post", room, post, text });
-    this.queuedBytes += post.size;
-    if (this.queue.length >= QUEUE_MAX_POSTS || this.queuedBytes >= QUEUE_MAX_BYTES) this.flush();
+  append(room: RoomId, { bytes, session, seq, clock, kind, size }: Post, text?: string): void {
+    this.later(() => {
+      const { lastInsertRowid, changes } = this.statement(
+        "INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+      ).run(this.roomId(room), bytes.subarray(0, 8), session, seq, clock, kind, bytes);
+      if (text !== undefined && changes > 0)
+        this.statement("INSERT INTO directs (post, text) VALUES (?, ?)").run(lastInsertRowid, text);
+    }, size);
   }
 
   /** Queues a contact. The first key seen under a name stays the known one. */
-  remember(contact: Contact): void {
-    if (this.writable) this.queue.push({ type: "contact", contact });
+  remember({ room, name, shown = name, publicKey, addresses, seen }: Contact): void {
+    this.later(() => {
+      this.statement(
+        `INSERT INTO contacts (name, public_key, seen) VALUES (?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE public_key = excluded.public_key`,
+      ).run(name, publicKey, seen);
+      this.statement(
+        `INSERT INTO people (public_key, name, form, seen) VALUES (?, ?, ?, ?)
+         ON CONFLICT (public_key) DO UPDATE SET name = excluded.name, form = excluded.form, seen = excluded.seen`,
+      ).run(publicKey, shown, name, seen);
+      this.statement("INSERT OR REPLACE INTO members (room, public_key, addresses, seen) VALUES (?, ?, ?, ?)").run(
+        this.roomId(room),
+        publicKey,
+        JSON.stringify(addresses),
+        seen,
+      );
+    });
   }
 
   /** Queues that a key is verified, or ignored; 0 takes that back. */
   mark(publicKey: Uint8Array, mark: "verified" | "ignored", at: number): void {
-    if (this.writable) this.queue.push({ type: "mark", publicKey, mark, at });
+    this.later(() => this.statement(`UPDATE people SET ${mark} = ? WHERE public_key = ?`).run(at, publicKey));
   }
 
   /** Queues a setting of the user's. */
   set(name: string, value: string): void {
-    if (this.writable) this.queue.push({ type: "setting", name, value });
+    this.later(() => this.statement("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)").run(name, value));
   }
 
   /** Queues a line that was typed, to be recalled in a later run. */
   addLine(line: string): void {
-    if (this.writable) this.queue.push({ type: "line", line });
+    this.later(() => {
+      this.statement("INSERT INTO lines (line) VALUES (?)").run(line);
+      this.statement("DELETE FROM lines WHERE id <= (SELECT max(id) FROM lines) - ?").run(LINES_MAX);
+    });
   }
 
   /** Queues that this room is where we are now. */
   enter(room: RoomId, now: number): void {
-    if (this.writable) this.queue.push({ type: "enter", room, now });
+    this.later(() => this.statement("UPDATE rooms SET entered = ? WHERE id = ?").run(now, this.roomId(room)));
+  }
+
+  private later(write: () => void, bytes = 0): void {
+    if (!this.writable) return;
+    this.queue.push(write);
+    this.queuedBytes += bytes;
+    if (this.isFull) this.flush();
+  }
+
+  private get isFull(): boolean {
+    return this.queue.length >= QUEUE_MAX_POSTS || this.queuedBytes >= QUEUE_MAX_BYTES;
   }
 
   /** Writes what is queued, in one transaction. It is safe from kill -9 when this returns, or trouble was told. */
   flush(): void {
     if (this.queue.length === 0) return;
-    const overfull = this.queue.length >= QUEUE_MAX_POSTS || this.queuedBytes >= QUEUE_MAX_BYTES;
-    const written = this.attempt(database => {
-      database.run("BEGIN IMMEDIATE");
-      for (const write of this.queue) this.perform(write);
-      database.run("COMMIT");
-    }, !overfull);
-    if (!written && this.writable) return;
+    const written = this.transact(() => {
+      for (const write of this.queue) write();
+    }, !this.isFull);
+    if (!written) return;
     this.queue = [];
     this.queuedBytes = 0;
   }
@@ -269,9 +276,10 @@ export class Store {
   people(form?: string): Person[] {
     return this.read([], () => {
       const which = form === undefined ? "verified > 0 OR ignored > 0" : "form = ?";
-      const rows = this.statement<PersonRow>(`SELECT * FROM people WHERE ${which} ORDER BY seen DESC`);
-      const found = form === undefined ? rows.all() : rows.all(form);
-      return found.map(({ public_key: publicKey, ...row }) => ({ publicKey, ...row }));
+      const rows = this.statement<Person>(
+        `SELECT public_key AS publicKey, name, form, seen, verified, ignored FROM people WHERE ${which} ORDER BY seen DESC`,
+      );
+      return form === undefined ? rows.all() : rows.all(form);
     });
   }
 
@@ -324,10 +332,8 @@ export class Store {
   private inTransaction(work: () => boolean): boolean {
     this.flush();
     let hasMore = false;
-    this.attempt(database => {
-      database.run("BEGIN IMMEDIATE");
+    this.transact(() => {
       hasMore = work();
-      database.run("COMMIT");
     }, true);
     return hasMore;
   }
@@ -335,10 +341,10 @@ export class Store {
   /** Members of a room to dial again, the last seen first. */
   members(room: RoomId): KnownMember[] {
     return this.read([], () => {
-      const rows = this.statement<{ public_key: Uint8Array; addresses: string }>(
-        `SELECT public_key, addresses FROM members WHERE room = ${ROOM_ID} ORDER BY seen DESC LIMIT ?`,
+      const rows = this.statement<{ publicKey: Uint8Array; addresses: string }>(
+        `SELECT public_key AS publicKey, addresses FROM members WHERE room = ${ROOM_ID} ORDER BY seen DESC LIMIT ?`,
       ).all(Buffer.from(room, "hex"), limits.rememberedMembersMax);
-      return rows.map(row => ({ publicKey: row.public_key, addresses: JSON.parse(row.addresses) }));
+      return rows.map(({ publicKey, addresses }) => ({ publicKey, addresses: JSON.parse(addresses) }));
     });
   }
 
@@ -356,78 +362,30 @@ export class Store {
   close(): void {
     this.flush();
     this.writable = false;
-    // An open statement would keep the connection, and so the lock, alive behind our back.
-    for (const statement of this.statements.values()) statement.finalize();
-    this.statements.clear();
     this.database?.close();
     release(this.lock);
     this.database = undefined;
     this.lock = undefined;
   }
 
-  private perform(write: Write): void {
-    switch (write.type) {
-      case "post":
-        return this.insertPost(write.room, write.post, write.text);
-      case "contact":
-        return this.insertContact(write.contact);
-      case "mark":
-        this.statement(`UPDATE people SET ${write.mark} = ? WHERE public_key = ?`).run(write.at, write.publicKey);
-        return;
-      case "setting":
-        this.statement("INSERT OR REPLACE INTO settings (name, value) VALUES (?, ?)").run(write.name, write.value);
-        return;
-      case "line":
-        this.statement("INSERT INTO lines (line) VALUES (?)").run(write.line);
-        this.statement("DELETE FROM lines WHERE id <= (SELECT max(id) FROM lines) - ?").run(LINES_MAX);
-        return;
-      case "enter":
-        this.statement("UPDATE rooms SET entered = ? WHERE id = ?").run(write.now, this.roomId(write.room));
-        return;
-      default:
-        return unreachable(write);
-    }
-  }
-
-  private insertPost(room: RoomId, { bytes, session, seq, clock, kind }: Post, text: string | undefined): void {
-    const { lastInsertRowid, changes } = this.statement(
-      "INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    ).run(this.roomId(room), bytes.subarray(0, 8), session, seq, clock, kind, bytes);
-    if (text !== undefined && changes > 0)
-      this.statement("INSERT INTO directs (post, text) VALUES (?, ?)").run(lastInsertRowid, text);
-  }
-
-  private insertContact({ room, name, shown = name, publicKey, addresses, seen }: Contact): void {
-    this.statement(
-      `INSERT INTO contacts (name, public_key, seen) VALUES (?, ?, ?)
-       ON CONFLICT (name) DO UPDATE SET seen = excluded.seen WHERE public_key = excluded.public_key`,
-    ).run(name, publicKey, seen);
-    this.statement(
-      `INSERT INTO people (public_key, name, form, seen) VALUES (?, ?, ?, ?)
-       ON CONFLICT (public_key) DO UPDATE SET name = excluded.name, form = excluded.form, seen = excluded.seen`,
-    ).run(publicKey, shown, name, seen);
-    this.statement("INSERT OR REPLACE INTO members (room, public_key, addresses, seen) VALUES (?, ?, ?, ?)").run(
-      this.roomId(room),
-      publicKey,
-      JSON.stringify(addresses),
-      seen,
-    );
-  }
-
-  /** The row of a room, made where it is missing: for `perform` only. */
+  /** The row of a room, made where it is missing: for what `later` puts off only. */
   private roomId(room: RoomId): number {
     const cached = this.roomIds.get(room);
     if (cached !== undefined) return cached;
-    const key = Buffer.from(room, "hex");
-    const find = this.statement<{ id: number }>("SELECT id FROM rooms WHERE room = ?");
-    let row = find.get(key);
-    if (row === null) {
-      this.statement("INSERT INTO rooms (room, entered) VALUES (?, 0)").run(key);
-      row = find.get(key);
-    }
+    const row = this.statement<{ id: number }>(
+      "INSERT INTO rooms (room, entered) VALUES (?, 0) ON CONFLICT DO UPDATE SET room = room RETURNING id",
+    ).get(Buffer.from(room, "hex"));
     assert(row !== null, "a room that was inserted is found");
     this.roomIds.set(room, row.id);
     return row.id;
+  }
+
+  private transact(work: () => void, patient: boolean): boolean {
+    return this.attempt(database => {
+      database.run("BEGIN IMMEDIATE");
+      work();
+      database.run("COMMIT");
+    }, patient);
   }
 
   /** Writes; true if it was done. A database that is only `busy` may be tried again where the caller has patience. */
@@ -438,7 +396,11 @@ export class Store {
       return true;
     } catch (error) {
       this.roomIds.clear();
-      if (this.database.inTransaction) ignoreErrors(() => this.database?.run("ROLLBACK"));
+      try {
+        this.database.run("ROLLBACK");
+      } catch {
+        // SQLite has done it itself, or nothing was begun.
+      }
       if (!(patient && codeOf(error).startsWith("SQLITE_BUSY"))) this.giveUp(error);
       return false;
     }
@@ -468,12 +430,7 @@ export class Store {
 
   private statement<Row>(sql: string): Statement<Row> {
     assert(this.database !== undefined, "the store is open");
-    let statement = this.statements.get(sql);
-    if (statement === undefined) {
-      statement = this.database.prepare(sql);
-      this.statements.set(sql, statement);
-    }
-    return statement as Statement<Row>;
+    return this.database.query<Row, SQLQueryBindings[]>(sql);
   }
 }
 
@@ -484,15 +441,10 @@ function wholeSessions(
   rows: readonly PostRow[],
   first: (author: Uint8Array, session: number) => PostRow | null,
 ): Post[] {
-  const sessions = new Map<string, Post[]>();
-  for (const row of rows) {
-    const post = postOf(row);
-    if (post === undefined) continue;
-    const key = `${post.author} ${post.session}`;
-    const session = sessions.get(key);
-    if (session === undefined) sessions.set(key, [post]);
-    else session.push(post);
-  }
+  const sessions = Map.groupBy(
+    rows.flatMap(row => postOf(row) ?? []),
+    ({ author, session }) => `${author} ${session}`,
+  );
   const posts = [...sessions.values()].flatMap(session => wholeTail(session, first));
   return posts.sort(
     (a, b) => a.clock - b.clock || (a.author < b.author ? -1 : a.author > b.author ? 1 : a.seq - b.seq),

@@ -311,11 +311,3 @@ export function reasonOf(error: unknown, path: string): { readonly fault: StoreF
   const detail = error instanceof Error ? error.message : String(error);
   return { fault: "failed", reason: `${path} cannot be used (${detail})` };
 }
-
-export function ignoreErrors(action: () => void): void {
-  try {
-    action();
-  } catch {
-    // What matters was told already.
-  }
-}
