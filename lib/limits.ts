@@ -74,6 +74,8 @@ export const limits = {
   linkCreditBytes: 1 * MiB,
   /** Posts under way to one peer, that it has not told by a pong to have handled. More would delay whoever talks next. */
   windowBytes: 1 * MiB,
+  /** Pings that ask for it: one for each third of a window. */
+  pingsUnderWayMax: 3,
   /** Whoever has less of it under way does not wait for the others; together these get as much again. */
   quietBytes: 64 * KiB,
   /** What a post costs there beside its bytes: to check a signature takes about as long as to move so many, encrypted. */

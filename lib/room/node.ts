@@ -412,26 +412,21 @@ export class RoomNode {
   }
 
   private ping(peer: Peer): void {
-    const { now, self } = this.context;
-    const token = peer.ping === undefined ? 1 : (peer.ping.token + 1) % 2 ** 32;
-    peer.ping = { token, sentAt: now, head: peer.claims.head(self), cost: peer.sentCost };
-    peer.isPingAnswered = false;
-    const frame = encode({ type: "ping", token: peer.ping.token });
-    this.context.emit({ type: "send", links: [peer.link], frame });
+    const token = peer.onPing(this.context.now, peer.claims.head(this.context.self));
+    this.context.emit({ type: "send", links: [peer.link], frame: encode({ type: "ping", token }) });
   }
 
   private onPong(peer: Peer, token: number): void {
-    if (peer.ping?.token !== token || peer.isPingAnswered) return;
-    peer.isPingAnswered = true;
-    const sample = this.context.now - peer.ping.sentAt;
-    const isBusy = peer.ping.cost - peer.handledCost >= limits.windowBytes / 4;
-    peer.onHandled(peer.ping.cost);
+    const { handledCost } = peer;
+    const ping = peer.onPong(token);
+    if (ping === undefined) return;
+    const sample = this.context.now - ping.sentAt;
+    const isBusy = ping.cost - handledCost >= limits.windowBytes / 4;
     // The smoothing of RFC 6298. A ping behind many posts measures these, not the way.
     if (peer.roundTripMs === undefined) peer.roundTripMs = sample;
     else if (!isBusy) peer.roundTripMs = peer.roundTripMs * 0.875 + sample * 0.125;
-    const { head } = peer.ping;
     this.onRoom(peer);
-    this.onConfirmed(peer, head);
+    this.onConfirmed(peer, ping.head);
   }
 
   private onConfirmed(peer: Peer, head: number): void {
@@ -447,7 +442,7 @@ export class RoomNode {
   private confirm(peer: Peer): void {
     if (peer.claims.head(this.context.self) <= peer.confirmed || peer.confirming) return;
     peer.confirming = true;
-    if (peer.ping === undefined || peer.ping.head <= peer.confirmed) this.ping(peer);
+    if (peer.lastPing === undefined || peer.lastPing.head <= peer.confirmed) this.ping(peer);
   }
 
   private onLinkTimer(link: LinkId): void {
@@ -461,7 +456,7 @@ export class RoomNode {
       return this.onDown(link);
     }
     const idleMs = peer.dialled ? limits.pingIdleMs : limits.pingIdleMs + limits.pingYieldMs;
-    const pingDueAt = () => Math.max(peer.lastHeardAt, peer.ping?.sentAt ?? 0) + idleMs;
+    const pingDueAt = () => Math.max(peer.lastHeardAt, peer.lastPing?.sentAt ?? 0) + idleMs;
     if (pingDueAt() <= now) this.ping(peer);
     this.armLink(link, Math.min(silenceAt, pingDueAt()));
   }

@@ -12,13 +12,21 @@ export interface Cursor {
   readonly end: number;
 }
 
+interface Ping {
+  readonly token: number;
+  readonly sentAt: number;
+  /** Of our own posts, and of all that were sent here, what it was sent behind. */
+  readonly head: number;
+  readonly cost: number;
+}
+
 export class Peer {
   lastHeardAt: number;
   /** Smoothed round trip, ms; undefined until the first pong. */
   roundTripMs: number | undefined;
-  /** The ping that waits for its pong. */
-  ping: { readonly token: number; readonly sentAt: number; readonly head: number; readonly cost: number } | undefined;
-  isPingAnswered = true;
+  /** The newest ping, and those that wait for their pongs, in order. */
+  lastPing: Ping | undefined;
+  private pings: Ping[] = [];
   /** It had handled our own posts up to here when it answered a ping: frames keep their order. */
   confirmed = -1;
   /** To be pinged again until it has confirmed all we have sent it. */
@@ -83,14 +91,31 @@ export class Peer {
     return this.isPingDue;
   }
 
-  /** It has handled all that was sent before the ping. */
-  onHandled(cost: number): void {
-    this.handledCost = cost;
-    this.underWay.clear();
+  /** A ping is to be sent behind all that was. Returns its token. */
+  onPing(sentAt: number, head: number): number {
+    const token = ((this.lastPing?.token ?? 0) + 1) % 2 ** 32;
+    this.lastPing = { token, sentAt, head, cost: this.sentCost };
+    // One that does not answer keeps its link by other words, and no more pings than these.
+    this.pings = [...this.pings.slice(1 - limits.pingsUnderWayMax), this.lastPing];
+    return token;
   }
 
+  /** It has handled all that was sent before the ping, which is returned, unless nobody waits for such a pong. */
+  onPong(token: number): Ping | undefined {
+    const index = this.pings.findIndex(ping => ping.token === token);
+    const ping = this.pings[index];
+    if (ping === undefined) return undefined;
+    this.pings.splice(0, index + 1);
+    this.handledCost = ping.cost;
+    this.underWay.clear();
+    return ping;
+  }
+
+  /** Several under way, so that the window slides on and does not wait to be emptied. */
   get isPingDue(): boolean {
-    return this.isPingAnswered && this.sentCost - (this.ping?.cost ?? 0) >= limits.windowBytes / 3;
+    const { pingsUnderWayMax, windowBytes } = limits;
+    const isTime = this.sentCost - (this.lastPing?.cost ?? 0) >= windowBytes / pingsUnderWayMax;
+    return isTime && this.pings.length < pingsUnderWayMax;
   }
 
   /** Whether it may have one more `compare` or `list` answered. */
