@@ -19,14 +19,14 @@ export class Keeper {
   /** `keepMs`: what was said is kept so long. */
   constructor(
     private readonly store: Store,
-    private readonly keepMs: number = Number.POSITIVE_INFINITY,
+    private readonly keepMs = Number.POSITIVE_INFINITY,
   ) {
-    if (store.trouble === undefined) this.arm(QUIET_MS);
+    this.arm(QUIET_MS);
   }
 
   onPost(): void {
     this.lastPostAt = performance.now();
-    if (this.store.trouble === undefined) this.arm(QUIET_MS);
+    this.arm(QUIET_MS);
   }
 
   stop(): void {
@@ -35,7 +35,8 @@ export class Keeper {
   }
 
   private arm(ms: number): void {
-    if (this.timer !== undefined || this.pruneAt === Number.POSITIVE_INFINITY) return;
+    const isOver = this.pruneAt === Number.POSITIVE_INFINITY || this.store.trouble !== undefined;
+    if (isOver || this.timer !== undefined) return;
     this.timer = setTimeout(() => {
       this.timer = undefined;
       this.work();

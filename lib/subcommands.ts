@@ -10,6 +10,8 @@ import { readHistory } from "./history.ts";
 import type { Discovery, Options, Shell } from "./options.ts";
 import type { KeptText } from "./store/archive.ts";
 import { cleanJson, cleanLine, cleanText } from "./ui/clean.ts";
+import { table } from "./ui/tables.ts";
+import type { TimeForm } from "./ui/times.ts";
 
 const DONE = 0;
 const FAILED = 1;
@@ -32,13 +34,8 @@ export async function list({ discovery, mode }: Options, complain: Complain): Pr
     return DONE;
   }
   if (rooms.length === 0) complain(`no room was found${whereOf(discovery)}; p2pchat doctor looks for the reason`);
-  const labels = rooms.map(labelOf);
-  const width = Math.max(0, ...labels.map(label => Bun.stringWidth(label)));
-  const lines = rooms.map((room, index) => {
-    const label = labels[index] ?? "";
-    return `${label}${" ".repeat(width - Bun.stringWidth(label))}  ${joinLine(room, "<name>", true)}\n`;
-  });
-  await Bun.write(Bun.stdout, lines.join(""));
+  const lines = table(rooms.map(room => [labelOf(room), joinLine(room, "<name>", true)]));
+  await Bun.write(Bun.stdout, lines.map(line => `${line}\n`).join(""));
   return DONE;
 }
 
@@ -94,7 +91,7 @@ function jsonLine({ id, kind, author, name, to, text, at }: KeptText): string {
   return `${cleanJson({ event, id, name, member: author, text, at, history: true, ...more })}\n`;
 }
 
-function plainLine({ kind, name, to, text, at }: KeptText, time: "12" | "24" | "off"): string {
+function plainLine({ kind, name, to, text, at }: KeptText, time: TimeForm): string {
   const who = cleanLine(name);
   const head = kind === "action" ? `* ${who}` : to === undefined ? `${who}:` : `${who} -> ${cleanLine(to.name)}:`;
   const [first = "", ...more] = cleanText(text).split("\n");
@@ -102,7 +99,7 @@ function plainLine({ kind, name, to, text, at }: KeptText, time: "12" | "24" | "
 }
 
 /** In the user's zone, and in a form that sorts. */
-function stamp(at: number, time: "12" | "24" | "off"): string {
+function stamp(at: number, time: TimeForm): string {
   if (time === "off") return "";
   const date = new Date(at);
   const two = (value: number) => String(value).padStart(2, "0");

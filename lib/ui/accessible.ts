@@ -2,12 +2,10 @@
  * The front for screen readers (ACCESSIBLE=1, as clack has it): lines that are only ever added, a full sentence each; no
  * colour, no prompt, nothing painted twice. The terminal itself lets one edit the line.
  */
-import { ChatError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { cleanLine } from "./clean.ts";
-import { submit } from "./commands.ts";
 import { sentence } from "./format.ts";
-import { type FrontEnd, type LineFront, quit, runLines } from "./lines.ts";
+import { answerTo, type FrontEnd, type LineFront, quit, runLines } from "./lines.ts";
 import { isolate, knowsUtf8, spellAscii } from "./spell.ts";
 import { memberLines } from "./tables.ts";
 import { solitude, Talk } from "./talk.ts";
@@ -25,7 +23,7 @@ export async function runAccessible(chat: ChatControl, times: Times, doctor?: ()
       return spell(told.map(each => spoken(each, times)).join(""));
     },
     line(text) {
-      const answer = answerTo(talk, text);
+      const answer = answerTo(talk, text, read, message => `Not done: ${cleanLine(message)}.\n`);
       return answer === quit ? quit : spell(answer);
     },
     overlong: bytes => `Not sent: the text has ${bytes} bytes, ${limits.bodyMaxBytes} at most.\n`,
@@ -45,17 +43,6 @@ export async function runAccessible(chat: ChatControl, times: Times, doctor?: ()
   });
   const end = await runLines(chat, { stay: false, input }, front);
   return end === "input" ? "quit" : end;
-}
-
-function answerTo(talk: Talk, line: string): string | typeof quit {
-  try {
-    const outcome = submit(talk, line);
-    if (outcome.kind === "quit") return quit;
-    return outcome.kind === "shown" ? outcome.lines.map(read).join("") : "";
-  } catch (error) {
-    if (error instanceof ChatError) return `Not done: ${cleanLine(error.message)}.\n`;
-    throw error;
-  }
 }
 
 /** A line of an answer: columns mean nothing to who hears them. */

@@ -28,9 +28,9 @@ export type Arguments = Partial<Record<Parameter["name"], string>>;
 
 export interface Command {
   readonly name: string;
-  readonly aliases: readonly string[];
+  readonly aliases?: readonly string[];
   /** What follows the name; a `text` takes all the rest. */
-  readonly parameters: readonly Parameter[];
+  readonly parameters?: readonly Parameter[];
   /** One line. */
   readonly help: string;
   run(talk: Talk, given: Arguments): Outcome;
@@ -54,7 +54,6 @@ const optional = (parameter: Parameter): Parameter => ({ ...parameter, optional:
 export const commands: readonly Command[] = [
   {
     name: "/help",
-    aliases: [],
     parameters: [{ name: "command", optional: true, words: () => commands.map(command => command.name.slice(1)) }],
     help: "shows this, or how one command goes",
     run(_talk, { command }) {
@@ -65,7 +64,6 @@ export const commands: readonly Command[] = [
   {
     name: "/who",
     aliases: ["/names"],
-    parameters: [],
     help: "who is here, where, how far, and how long silent",
     run({ chat }) {
       const members = chat.presence();
@@ -74,7 +72,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/whois",
-    aliases: [],
     parameters: [name],
     help: "somebody's key, address, and whether verified",
     run({ chat, times }, { name: wanted = "" }) {
@@ -94,7 +91,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/query",
-    aliases: [],
     parameters: [optional(name), optional(text)],
     help: "talks to one member only until /query alone",
     run(talk, { name: to, text: words }) {
@@ -116,7 +112,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/me",
-    aliases: [],
     parameters: [text],
     help: "says what you do: /me waves",
     run({ chat }, { text: words = "" }) {
@@ -126,7 +121,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/nick",
-    aliases: [],
     parameters: [name],
     help: "changes your name",
     run({ chat }, { name: wanted = "" }) {
@@ -136,7 +130,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/topic",
-    aliases: [],
     parameters: [optional(text)],
     help: "what the room is about; /topic - clears it",
     run({ chat }, { text: words }) {
@@ -148,7 +141,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/away",
-    aliases: [],
     parameters: [optional(text)],
     help: "tells all that you are away, and why",
     run({ chat }, { text: words = "away" }) {
@@ -158,8 +150,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/back",
-    aliases: [],
-    parameters: [],
     help: "tells all that you are back",
     run({ chat }) {
       chat.setAway(null);
@@ -168,7 +158,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/ignore",
-    aliases: [],
     parameters: [optional(name)],
     help: "shows nothing more of somebody; alone: lists them",
     run({ chat }, { name: wanted }) {
@@ -185,7 +174,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/unignore",
-    aliases: [],
     parameters: [name],
     help: "shows what somebody says again",
     run({ chat }, { name: wanted = "" }) {
@@ -195,7 +183,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/verify",
-    aliases: [],
     parameters: [name, { name: "answer", optional: true, words: () => ["yes", "no"] }],
     help: "a phrase to compare by voice: is it really them?",
     run({ chat }, { name: wanted = "", answer }) {
@@ -211,7 +198,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/search",
-    aliases: [],
     parameters: [text],
     help: 'finds words, "a phrase", wor*, a OR b, a NOT b',
     run({ chat, times }, { text: words = "" }) {
@@ -221,7 +207,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/history",
-    aliases: [],
     parameters: [optional(name), { name: "limit", optional: true }],
     help: "what was said last: /history 50, /history Bob",
     run({ chat, times }, { name: by, limit }) {
@@ -233,15 +218,11 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/clear",
-    aliases: [],
-    parameters: [],
     help: "an empty screen; the history stays",
     run: () => ({ kind: "clear" }),
   },
   {
     name: "/doctor",
-    aliases: [],
-    parameters: [],
     help: "why you may see nobody: addresses, firewalls",
     run({ doctor }) {
       if (doctor === undefined) throw new ChatError("bad_command", "not here; the command p2pchat doctor tells");
@@ -251,8 +232,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/invite",
-    aliases: [],
-    parameters: [],
     help: "the line that a friend types to join",
     run({ chat }) {
       const line = chat.invitation();
@@ -261,7 +240,6 @@ export const commands: readonly Command[] = [
   },
   {
     name: "/bell",
-    aliases: [],
     parameters: [{ name: "rule", optional: true, words: () => bellRules }],
     help: "when the terminal rings while you look elsewhere",
     run({ chat }, { rule }) {
@@ -282,7 +260,9 @@ export const commands: readonly Command[] = [
   },
 ];
 
-const byWord = new Map(commands.flatMap(command => [command.name, ...command.aliases].map(word => [word, command])));
+const byWord = new Map(
+  commands.flatMap(command => [command.name, ...(command.aliases ?? [])].map(word => [word, command])),
+);
 
 /** The command of this word, with its slash or colon. */
 export function commandOf(word: string): Command | undefined {
@@ -313,26 +293,26 @@ export function submit(talk: Talk, line: string): Outcome {
 }
 
 /** Throws `ChatError` where something is missing, or too much. */
-export function argumentsOf(command: Command, argument: string): Arguments {
+function argumentsOf(command: Command, argument: string): Arguments {
+  const { parameters = [] } = command;
   const given: Arguments = {};
   let rest = argument;
-  for (const parameter of command.parameters) {
+  for (const parameter of parameters) {
     if (rest === "") break;
     const [, word = "", more = ""] = /^(\S+)\s*([\s\S]*)$/.exec(rest) ?? [];
     // A number is never a name where a number is asked for: /history 50.
     const isNumber = /^\d{1,9}$/.test(word);
-    if (parameter.name === "limit" ? !isNumber : isNumber && command.parameters.some(({ name }) => name === "limit"))
-      continue;
+    if (parameter.name === "limit" ? !isNumber : isNumber && parameters.some(({ name }) => name === "limit")) continue;
     given[parameter.name] = parameter.name === "text" ? rest : word;
     rest = parameter.name === "text" ? "" : more;
   }
-  const isMissing = command.parameters.some(parameter => !parameter.optional && given[parameter.name] === undefined);
+  const isMissing = parameters.some(parameter => !parameter.optional && given[parameter.name] === undefined);
   if (isMissing || rest !== "") throw usageError(command);
   return given;
 }
 
 /** `/msg <name> <text>` */
-export function usageOf({ name, parameters }: Command): string {
+export function usageOf({ name, parameters = [] }: Command): string {
   const shape = ({ name, optional, words }: Parameter) => {
     const inside = name !== "command" && words !== undefined ? words().join("|") : name;
     return optional ? `[${inside}]` : `<${inside}>`;
@@ -378,7 +358,7 @@ function usageError(command: Command): ChatError {
 }
 
 function helpLines(): string[] {
-  const rows = commands.map(command => [[usageOf(command), ...command.aliases].join(" "), command.help]);
+  const rows = commands.map(command => [[usageOf(command), ...(command.aliases ?? [])].join(" "), command.help]);
   // The commands last: on a small screen they are what is left of it.
   return [
     "Anything else is said to everybody; //x says /x. ✓ behind a text: all have it.",
@@ -390,7 +370,7 @@ function helpLines(): string[] {
 function helpOn(word: string): string[] {
   const command = commandOf(word.startsWith("/") || word.startsWith(":") ? word : `/${word}`);
   if (command === undefined) throw unknownCommand(`/${word.replace(/^\//, "")}`);
-  const also = command.aliases.length > 0 ? ` (also ${command.aliases.join(", ")})` : "";
+  const also = command.aliases === undefined ? "" : ` (also ${command.aliases.join(", ")})`;
   return [`${usageOf(command)}${also}: ${command.help}`];
 }
 

@@ -24,7 +24,7 @@ export function complete(talk: Talk, line: string, cursor: number): Completion {
   };
   if (from === 0 && /^\/(?!\/)/.test(word)) {
     const known = commands.filter(({ name }) => starts(name, word));
-    const also = commands.flatMap(({ aliases }) => aliases.filter(alias => starts(alias, word)));
+    const also = commands.flatMap(({ aliases = [] }) => aliases.filter(alias => starts(alias, word)));
     const words = known.length > 0 ? known.map(({ name }) => name) : also;
     return found(
       words.map(each => `${each} `),
@@ -51,7 +51,7 @@ export function complete(talk: Talk, line: string, cursor: number): Completion {
   );
 }
 
-function parameterAt({ parameters }: Command, before: string) {
+function parameterAt({ parameters = [] }: Command, before: string) {
   const place = before.trim().split(/\s+/).length - 1;
   return parameters[Math.min(place, parameters.length - 1)];
 }

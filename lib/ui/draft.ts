@@ -44,27 +44,17 @@ export class Draft {
     this.#recalled = this.#history.length;
   }
 
-  /** Puts `text` in the place of what stands there; the cursor behind it. */
-  replace(from: number, to: number, text: string): void {
-    this.#replace(from, to, text);
-  }
-
   /** The place in the history of the latest line before `before` that holds `words`, in any case; −1 for none. */
   findEarlier(words: string, before: number = this.#history.length): number {
     const wanted = words.toLowerCase();
     return this.#history.findLastIndex((line, index) => index < before && line.toLowerCase().includes(wanted));
   }
 
-  /** Shows a line of the history, as up would. */
-  recall(place: number): void {
-    this.#recall(place - this.#recalled);
-  }
-
   /** False where it does not fit; nothing has changed then. */
   insert(text: string): boolean {
     if (this.#text.length + text.length > draftMaxCharacters) return false;
     this.#killing = false;
-    this.#replace(this.#cursor, this.#cursor, text.split("\t").map(cleanText).join("\t"));
+    this.replace(this.#cursor, this.#cursor, text.split("\t").map(cleanText).join("\t"));
     return true;
   }
 
@@ -110,11 +100,11 @@ export class Draft {
         this.insert("\n");
         break;
       case "backspace":
-        this.#replace(this.#before(at), at, "");
+        this.replace(this.#before(at), at, "");
         break;
       case "delete":
       case "delete-or-quit":
-        this.#replace(at, this.#after(at), "");
+        this.replace(at, this.#after(at), "");
         break;
       case "yank":
         this.insert(this.#killed);
@@ -137,7 +127,7 @@ export class Draft {
     const killed = this.#text.slice(from, to);
     this.#killed = joined ? (from < at ? killed + this.#killed : this.#killed + killed) : killed || this.#killed;
     this.#killing = true;
-    this.#replace(from, to, "");
+    this.replace(from, to, "");
   }
 
   /** To the line above or below; from the first or last one into history. */
@@ -147,11 +137,11 @@ export class Draft {
     const column = this.#cursor - start;
     if (step < 0 && start > 0) this.#moveTo(this.#lineStart(start - 1), column);
     else if (step > 0 && end < this.#text.length) this.#moveTo(end + 1, column);
-    else this.#recall(step);
+    else this.recall(this.#recalled + step);
   }
 
-  #recall(step: number): void {
-    const place = this.#recalled + step;
+  /** Shows a line of the history; behind the last one stands the new draft. */
+  recall(place: number): void {
     if (place < 0 || place > this.#history.length) return;
     if (this.#recalled === this.#history.length) this.#unsent = this.#text;
     this.#recalled = place;
@@ -163,7 +153,8 @@ export class Draft {
     this.#cursor = text.length;
   }
 
-  #replace(from: number, to: number, text: string): void {
+  /** Puts `text` in the place of what stands there; the cursor behind it. */
+  replace(from: number, to: number, text: string): void {
     this.#text = this.#text.slice(0, from) + text + this.#text.slice(to);
     // What stands before the cursor now may have melted with what follows.
     this.#cursor = this.#edge(from + text.length, "after");

@@ -90,7 +90,7 @@ function typed(talk: Talk, word: unknown, fields: object): string | typeof quit 
   return outcome.kind === "shown" && outcome.data ? resultLine(command.name.slice(1), outcome.data) : "";
 }
 
-function argumentsIn({ parameters }: Command, fields: object): Arguments {
+function argumentsIn({ parameters = [] }: Command, fields: object): Arguments {
   const given: Arguments = {};
   for (const { name, optional } of parameters) {
     if (optional && !Object.hasOwn(fields, name)) continue;

@@ -5,39 +5,8 @@
  * always one piece, so nothing in it can press a key.
  */
 
-export type Action =
-  | "backspace"
-  | "cancel"
-  | "complete"
-  | "complete-back"
-  | "delete"
-  | "delete-or-quit"
-  | "down"
-  | "end"
-  | "enter"
-  | "focus-in"
-  | "focus-out"
-  | "home"
-  | "kill-blank-word-left"
-  | "kill-to-end"
-  | "kill-to-start"
-  | "kill-word-left"
-  | "kill-word-right"
-  | "left"
-  | "newline"
-  | "quit"
-  | "redraw"
-  | "right"
-  | "search"
-  | "up"
-  | "word-left"
-  | "word-right"
-  | "yank";
-
-export type Key = { readonly text: string } | { readonly action: Action };
-
 /** As in a shell; with the dialects of xterm, VT220, rxvt, the Linux console and the newer `CSI u`. */
-const bindings: Readonly<Record<Action, readonly string[]>> = {
+const bindings = {
   backspace: ["\x7f", "\b"],
   cancel: ["\x07"],
   complete: ["\t"],
@@ -65,12 +34,16 @@ const bindings: Readonly<Record<Action, readonly string[]>> = {
   "word-left": ["\x1bb", "\x1bB", "\x1b[1;5D", "\x1b[1;3D", "\x1b[5D", "\x1bOd", "\x1b\x1b[D"],
   "word-right": ["\x1bf", "\x1bF", "\x1b[1;5C", "\x1b[1;3C", "\x1b[5C", "\x1bOc", "\x1b\x1b[C"],
   yank: ["\x19"],
-};
+} as const satisfies Readonly<Record<string, readonly string[]>>;
 
-const actions = new Map<string, Action>();
-for (const [action, sequences] of Object.entries(bindings)) {
-  for (const sequence of sequences) actions.set(sequence, action as Action);
-}
+export type Action = keyof typeof bindings;
+export type Key = { readonly text: string } | { readonly action: Action };
+
+const actions = new Map(
+  Object.entries(bindings).flatMap(([action, sequences]) =>
+    sequences.map(sequence => [sequence as string, action as Action]),
+  ),
+);
 
 const pasteStart = "\x1b[200~";
 const pasteEnd = "\x1b[201~";

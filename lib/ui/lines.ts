@@ -5,6 +5,9 @@
  * bounded whatever stdin sends and however slowly stdout is read; nothing here touches `process.stdin` or `process.stdout`,
  * which cost 13 ms each at start-up.
  */
+import { ChatError } from "../errors.ts";
+import { submit } from "./commands.ts";
+import type { Talk } from "./talk.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 /** A full text in JSON, each byte as `\u0000`, and the rest of its command. What is longer cannot be said anyway. */
@@ -43,6 +46,23 @@ export interface LineFront {
   overlong(bytes: number): string;
   /** Called first, with the way to print what nothing that comes in is the reason for. */
   begin?(write: (text: string) => void): void;
+}
+
+/** Does what a person has typed; the answer in the words of the front. */
+export function answerTo(
+  talk: Talk,
+  line: string,
+  shown: (line: string) => string,
+  refused: (message: string) => string,
+): string | typeof quit {
+  try {
+    const outcome = submit(talk, line);
+    if (outcome.kind === "quit") return quit;
+    return outcome.kind === "shown" ? outcome.lines.map(shown).join("") : "";
+  } catch (error) {
+    if (error instanceof ChatError) return refused(error.message);
+    throw error;
+  }
 }
 
 /**

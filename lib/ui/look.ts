@@ -27,35 +27,29 @@ const palettes = {
 const namesShown = 3;
 
 export class Look {
-  readonly #colors: Colors;
-  readonly #times: Times;
-  readonly #columns: () => number;
-  readonly #palette: (typeof palettes)[256 | 16];
+  private readonly palette: (typeof palettes)[256 | 16];
 
   /** `invitation`: what a friend types, where that is more than address and port. `count`: how many colours there are. */
   constructor(
-    colors: Colors,
-    times: Times = new Times(),
-    columns: () => number = () => 80,
+    private readonly colors: Colors,
+    private readonly times: Times = new Times(),
+    private readonly columns: () => number = () => 80,
     private readonly invitation?: () => string,
     count: 256 | 16 = 16,
   ) {
-    this.#palette = palettes[count];
-    this.#columns = columns;
-    this.#colors = colors;
-    this.#times = times;
+    this.palette = palettes[count];
   }
 
   /** A text, in lines. `mentions`: names of the user, which stand out. */
   message(event: MessageEvent, mentions?: RegExp): string[] {
-    const { dim, inverse, italic } = this.#colors;
+    const { dim, inverse, italic } = this.colors;
     const [first = "", ...more] = cleanText(event.text).split("\n");
     const paint = event.history ? dim : String;
     const look = (line: string) => {
       const text = isolate(line);
       return mentions === undefined ? paint(text) : text.replace(mentions, name => inverse(name));
     };
-    const time = this.#times.clock(event.at);
+    const time = this.times.clock(event.at);
     const head = time === "" ? "" : `${dim(time)} `;
     const who = this.name(event.name, event.member);
     const to = event.event === "direct" ? dim(italic(` → ${event.own ? isolate(cleanLine(event.to)) : "you"}`)) : "";
@@ -67,7 +61,7 @@ export class Look {
 
   /** Anything else that happened. */
   lines(event: Exclude<ChatEvent, MessageEvent>): string[] {
-    const { dim } = this.#colors;
+    const { dim } = this.colors;
     switch (event.event) {
       case "listening":
         return this.opening(event);
@@ -80,13 +74,13 @@ export class Look {
       case "away":
         return [dim(`• ${isolate(sentence(event).replace(/\.$/, ""))}`)];
       case "members":
-        return this.#block(memberLines(event.members));
+        return this.block(memberLines(event.members));
       case "error":
-        return this.#sentence("■", event.message, this.#colors.red);
+        return this.sentence("■", event.message, this.colors.red);
       case "notice":
         return event.level === "warning"
-          ? this.#sentence("▲", event.message, text => this.#paint(this.#palette.warning, text))
-          : this.#sentence("•", event.message, dim);
+          ? this.sentence("▲", event.message, text => this.paint(this.palette.warning, text))
+          : this.sentence("•", event.message, dim);
       case "reached":
         return [];
     }
@@ -99,50 +93,50 @@ export class Look {
       left.length > 0 ? `← ${names(left)} left` : "",
       lost.length > 0 ? `← ${names(lost)} ${lost.length === 1 ? "was" : "were"} lost` : "",
     ];
-    return this.#colors.dim(parts.filter(part => part !== "").join("  "));
+    return this.colors.dim(parts.filter(part => part !== "").join("  "));
   }
 
   present(here: readonly string[]): string {
-    return this.#colors.dim(`• ${names(here)} ${here.length === 1 ? "is" : "are"} here`);
+    return this.colors.dim(`• ${names(here)} ${here.length === 1 ? "is" : "are"} here`);
   }
 
   /** A line across, with a word in it. */
   rule(word: string): string {
-    return this.#colors.dim(`── ${word} ──`);
+    return this.colors.dim(`── ${word} ──`);
   }
 
   /** Instead of what a member wrote faster than anybody can read. */
   more(name: string, member: string, lines: number): string {
     const count = lines.toLocaleString("en");
-    return `${this.name(name, member)}${this.#colors.dim(`: ${count} more ${lines === 1 ? "line" : "lines"}`)}`;
+    return `${this.name(name, member)}${this.colors.dim(`: ${count} more ${lines === 1 ? "line" : "lines"}`)}`;
   }
 
   /** Behind a text of one's own: who has it. */
   mark(reached: number, linked: number): string {
-    if (linked === 0) return this.#colors.dim("  (kept until someone is here)");
-    return this.#colors.dim(reached === linked ? " ✓" : ` ✓ ${reached}/${linked}`);
+    if (linked === 0) return this.colors.dim("  (kept until someone is here)");
+    return this.colors.dim(reached === linked ? " ✓" : ` ✓ ${reached}/${linked}`);
   }
 
   /** The name in its member's colour. */
   name(name: string, member: string): string {
-    const { members } = this.#palette;
+    const { members } = this.palette;
     const color = members[Number.parseInt(member.slice(-4), 16) % members.length] ?? "39";
-    return this.#colors.bold(this.#paint(color, isolate(cleanLine(name))));
+    return this.colors.bold(this.paint(color, isolate(cleanLine(name))));
   }
 
   /** A command and its answer. */
   reply(command: string, lines: readonly string[]): string[] {
-    return [this.#colors.dim(`◇ ${cleanLine(command)}`), ...this.#block(lines)];
+    return [this.colors.dim(`◇ ${cleanLine(command)}`), ...this.block(lines)];
   }
 
   /** The opening: where one is, and what a friend should type. */
   opening(event: Extract<ChatEvent, { event: "listening" }>): string[] {
-    const { bold, dim, gray, inverse } = this.#colors;
+    const { bold, dim, gray, inverse } = this.colors;
     const friend = this.invitation?.() ?? `./p2pchat <name> ${cleanLine(event.address)} ${event.port}`;
     const rail = gray("│");
     // A narrow screen gets two rows, cut where no word, and nothing to be copied, is in two pieces.
     const rows = (sign: string, paint: (text: string) => string, first: string, second: string, below = rail) =>
-      3 + Bun.stringWidth(`${first} ${second}`) < this.#columns()
+      3 + Bun.stringWidth(`${first} ${second}`) < this.columns()
         ? [`${gray(sign)}  ${paint(`${first} ${second}`)}`]
         : [`${gray(sign)}  ${paint(first)}`, `${below}  ${paint(second)}`];
     const [who = "", where = ""] = sentence(event).split(/ (?=is listening at )/);
@@ -158,26 +152,26 @@ export class Look {
   }
 
   closing(): string {
-    return `${this.#colors.gray("└")}  ${this.#colors.dim("Left the room.")}`;
+    return `${this.colors.gray("└")}  ${this.colors.dim("Left the room.")}`;
   }
 
-  #paint(color: string, text: string): string {
-    return this.#colors.isColorSupported ? `\x1b[${color}m${text}\x1b[39m` : text;
+  private paint(color: string, text: string): string {
+    return this.colors.isColorSupported ? `\x1b[${color}m${text}\x1b[39m` : text;
   }
 
-  #block(lines: readonly string[]): string[] {
-    const columns = this.#columns() - 3;
+  private block(lines: readonly string[]): string[] {
+    const columns = this.columns() - 3;
     // What does not fit goes below its own column.
     const indent = (line: string) => Bun.stringWidth(/^\S.*? {2,}(?=\S)/.exec(line)?.[0] ?? "");
     const rows = lines.flatMap(line => {
       const offset = indent(line);
       return wrapped(isolate(cleanLine(line)), columns, offset > 0 && offset < columns / 2 ? offset : 4);
     });
-    return rows.map(row => `${this.#colors.dim("│")} ${row}`);
+    return rows.map(row => `${this.colors.dim("│")} ${row}`);
   }
 
-  #sentence(sign: string, text: string, paint: (text: string) => string): string[] {
-    return wrapped(`${sign} ${isolate(cleanLine(text))}`, this.#columns() - 1, 2).map(paint);
+  private sentence(sign: string, text: string, paint: (text: string) => string): string[] {
+    return wrapped(`${sign} ${isolate(cleanLine(text))}`, this.columns() - 1, 2).map(paint);
   }
 }
 

@@ -1,12 +1,10 @@
 /**
  * Plain mode (design, section 8): a line on stdin is a text or a command, and what happens is a line on stdout.
  */
-import { ChatError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { cleanLine } from "./clean.ts";
-import { submit } from "./commands.ts";
 import { plainText } from "./format.ts";
-import { type FrontEnd, type LineFront, type LineIo, quit, runLines } from "./lines.ts";
+import { answerTo, type FrontEnd, type LineFront, type LineIo, runLines } from "./lines.ts";
 import { Talk } from "./talk.ts";
 import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl } from "./view.ts";
@@ -33,7 +31,7 @@ export function runPlain(chat: ChatControl, io: PlainIo): Promise<FrontEnd> {
         damageSaid = true;
         shown = errorLine("the input is not all UTF-8: what is not was replaced by \ufffd");
       }
-      const outcome = runLine(talk, text);
+      const outcome = answerTo(talk, text, infoLine, errorLine);
       return typeof outcome === "string" ? shown + outcome : outcome;
     },
     overlong: bytes => errorLine(`the text is too long: ${bytes} bytes, ${limits.bodyMaxBytes} at most`),
@@ -41,15 +39,8 @@ export function runPlain(chat: ChatControl, io: PlainIo): Promise<FrontEnd> {
   return runLines(chat, io, front);
 }
 
-function runLine(talk: Talk, line: string): string | typeof quit {
-  try {
-    const outcome = submit(talk, line);
-    if (outcome.kind === "quit") return quit;
-    return outcome.kind === "shown" ? outcome.lines.map(shown => `>INFO: ${cleanLine(shown)}\n`).join("") : "";
-  } catch (error) {
-    if (error instanceof ChatError) return errorLine(error.message);
-    throw error;
-  }
+function infoLine(line: string): string {
+  return `>INFO: ${cleanLine(line)}\n`;
 }
 
 function errorLine(message: string): string {

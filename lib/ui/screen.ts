@@ -1,7 +1,7 @@
 /**
  * The terminal: text scrolls away above, and below it stays the frame (the prompt with what is being typed).
  *
- * Invariants: everything goes out through `#paint`, in one write; the cursor rests inside the frame, `#cursorRow` rows
+ * Invariants: everything goes out through `draw`, in one write; the cursor rests inside the frame, `#cursorRow` rows
  * below its top; no row of the frame wraps, whatever width the terminal gives a character. So the frame can always be
  * taken away by going up `#cursorRow` rows and erasing downwards, and text above needs no counting at all.
  *
@@ -24,16 +24,10 @@ export interface Size {
   readonly rows: number;
 }
 
-/** A line that may be written anew while it can be seen, if it has a key. */
+/** A line that may be written anew while it can be seen, if it has a key. Whoever prints it lets go of it. */
 export interface Line {
-  readonly text: string;
-  readonly key?: string;
-}
-
-/** What is remembered of a line. */
-interface Printed {
   text: string;
-  readonly key: string | undefined;
+  readonly key?: string;
 }
 
 /** Kept to paint the screen anew. */
@@ -45,18 +39,16 @@ const retryMs = 1;
 /** At the end it has so long to take the last of it. */
 const endTimeoutMs = 2_000;
 
-// DEC private modes: 2026 synchronized update, 25 cursor, 7 wrap, 2004 bracketed paste. Unknown ones are ignored.
+// DEC private modes: 2026 synchronized update, 25 cursor, 7 wrap. Unknown ones are ignored.
 const paintStart = "\x1b[?2026h\x1b[?25l";
 const paintEnd = "\x1b[?25h\x1b[?2026l";
 const wrapOff = "\x1b[?7l";
 const wrapOn = "\x1b[?7h";
 const eraseDown = "\x1b[J";
 const home = "\x1b[H";
-export const pasteModeOn = "\x1b[?2004h";
-export const pasteModeOff = "\x1b[?2004l";
-// 1004 focus reporting: then the bell can be quiet while somebody looks.
-export const focusModeOn = "\x1b[?1004h";
-export const focusModeOff = "\x1b[?1004l";
+// 2004 bracketed paste; 1004 focus reporting: then the bell can be quiet while somebody looks.
+export const modesOn = "\x1b[?1004h\x1b[?2004h";
+const modesOff = `\x1b[?1004l${wrapOn}\x1b[?2004l`;
 
 export class Screen {
   readonly #output: TerminalOutput;
@@ -65,14 +57,16 @@ export class Screen {
   readonly #spell: (text: string) => string;
   #cursorRow = 0;
   #cursorColumn = 0;
-  #pending: Printed[] = [];
+  #pending: Line[] = [];
   #dropped = 0;
-  #recent: Printed[] = [];
+  #recent: Line[] = [];
   #recentCharacters = 0;
   #printed = 0;
   /** Rows above the opening are the shell's; once the screen was painted anew all of it is ours. */
   #ownsScreen = false;
   #anew = false;
+  /** Something has changed while the terminal did not read. */
+  #dirty = false;
   #scheduled = false;
   #open = true;
 
@@ -92,10 +86,7 @@ export class Screen {
 
   /** Lines (already clean) that go above the frame, painted before the loop turns twice. */
   print(lines: readonly (string | Line)[]): void {
-    for (const line of lines)
-      this.#pending.push(
-        typeof line === "string" ? { text: line, key: undefined } : { text: line.text, key: line.key },
-      );
+    for (const line of lines) this.#pending.push(typeof line === "string" ? { text: line } : line);
     if (this.#pending.length > 2 * pendingMaxLines) {
       this.#dropped += this.#pending.length - pendingMaxLines;
       this.#pending = this.#pending.slice(-pendingMaxLines);
@@ -140,15 +131,10 @@ export class Screen {
     this.redraw();
   }
 
-  /** The frame has changed. */
-  draw(): void {
-    this.#paint();
-  }
-
   /** The terminal has changed, or somebody else wrote on it. */
   redraw(): void {
     this.#anew = true;
-    this.#paint();
+    this.draw();
   }
 
   /** Puts `lines` where the frame was and leaves the terminal as it was found. */
@@ -156,16 +142,15 @@ export class Screen {
     if (!this.#open) return;
     this.#open = false;
     const text = [...this.#takePending().map(line => line.text), ...lines].map(line => `${line}\r\n`).join("");
-    this.#output.end(this.#spell(this.#toFrameTop() + eraseDown + text + focusModeOff + wrapOn + pasteModeOff));
+    this.#output.end(this.#spell(this.#toFrameTop() + eraseDown + text + modesOff));
   }
 
   #paintIfDirty(): void {
-    if (this.#pending.length > 0 || this.#anew || this.#dirty) this.#paint();
+    if (this.#pending.length > 0 || this.#anew || this.#dirty) this.draw();
   }
 
-  #dirty = false;
-
-  #paint(): void {
+  /** Paints what waits, and the frame, which may have changed. */
+  draw(): void {
     if (!this.#open) return;
     // A terminal that does not read gets the latest state when it reads again, not all the states between.
     this.#dirty = this.#output.busy;
@@ -175,7 +160,7 @@ export class Screen {
     const lines = this.#takePending();
     this.#remember(lines);
     let text = this.#toFrameTop() + eraseDown;
-    let shown: readonly Printed[] = lines;
+    let shown: readonly Line[] = lines;
     if (this.#anew) {
       text = this.#toCleanScreen(size);
       shown = this.#tail(size.columns, size.rows - frame.rows.length);
@@ -201,16 +186,16 @@ export class Screen {
     return `\x1b[m${scroll}${home}${eraseDown}`;
   }
 
-  #takePending(): Printed[] {
+  #takePending(): Line[] {
     const lines = this.#pending;
     this.#pending = [];
     const text = `… ${this.#dropped} lines are not shown: the terminal was too slow`;
-    if (this.#dropped > 0) lines.unshift({ text, key: undefined });
+    if (this.#dropped > 0) lines.unshift({ text });
     this.#dropped = 0;
     return lines;
   }
 
-  #remember(lines: readonly Printed[]): void {
+  #remember(lines: readonly Line[]): void {
     this.#printed += lines.length;
     for (const line of lines) this.#recentCharacters += line.text.length;
     this.#recent.push(...lines);
@@ -223,7 +208,7 @@ export class Screen {
   }
 
   /** As many of the last lines as fit into `rows`. */
-  #tail(columns: number, rows: number): Printed[] {
+  #tail(columns: number, rows: number): Line[] {
     let first = this.#recent.length;
     for (let left = rows; first > 0; first--) {
       left -= Math.max(1, Math.ceil(Bun.stringWidth(this.#recent[first - 1]?.text ?? "") / columns));

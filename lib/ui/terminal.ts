@@ -15,7 +15,7 @@ import { Feed } from "./feed.ts";
 import type { FrontEnd } from "./lines.ts";
 import { Look } from "./look.ts";
 import { Prompt } from "./prompt.ts";
-import { focusModeOn, pasteModeOn, Screen, TerminalOutput } from "./screen.ts";
+import { modesOn, Screen, TerminalOutput } from "./screen.ts";
 import { coloursOf, knowsUtf8, spellAscii } from "./spell.ts";
 import { solitude, Talk } from "./talk.ts";
 import { type TimeForm, Times } from "./times.ts";
@@ -115,7 +115,7 @@ function takeTerminal(screen: Screen, output: TerminalOutput): () => void {
   const onContinue = () => {
     // The shell had the terminal meanwhile, and gave it its own modes.
     process.stdin.setRawMode(true);
-    output.write(focusModeOn + pasteModeOn);
+    output.write(modesOn);
     screen.redraw();
   };
   const restore = () => {
@@ -126,7 +126,7 @@ function takeTerminal(screen: Screen, output: TerminalOutput): () => void {
   process.on("SIGCONT", onContinue);
   // Whatever ends the program, the shell gets its terminal back.
   process.on("exit", restore);
-  output.write(focusModeOn + pasteModeOn);
+  output.write(modesOn);
   return () => {
     process.stdout.off("resize", onResize);
     process.off("SIGCONT", onContinue);

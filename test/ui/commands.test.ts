@@ -102,7 +102,7 @@ test("/who is a table, aligned by width", () => {
 test("/help names every command with all its words", () => {
   const help = [become("/help")].flat().join("\n");
   for (const command of commands) {
-    for (const word of [usageOf(command), ...command.aliases, command.help]) expect(help).toContain(word);
+    for (const word of [usageOf(command), ...(command.aliases ?? []), command.help]) expect(help).toContain(word);
   }
 });
 

@@ -60,7 +60,7 @@ test("what people type is a command here, too, with its parameters as fields", a
 
 test("every command of the table has a form here, and an unknown one is told of all of them", async () => {
   const values = { name: "Bob", text: "hi", limit: 5, answer: "yes", rule: "all", command: "who" };
-  for (const { name, parameters } of commands) {
+  for (const { name, parameters = [] } of commands) {
     const chat = new FakeChat();
     chat.others.push(member("Bob", 1.5));
     const fields = parameters.map(({ name: field }) => [field, values[field]]);
