@@ -77,7 +77,7 @@ export class Chat implements ChatControl {
   private saying: string[] = [];
   private events: ChatEvent[] = [];
   /** What this node said itself: shown when it is on its way. */
-  private echoes: Post[] = [];
+  private echoes: { readonly post: Post; texts?: readonly string[] }[] = [];
   private readonly listeners = new Set<(events: readonly ChatEvent[]) => void>();
   private turnScheduled = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -531,12 +531,16 @@ export class Chat implements ChatControl {
     if (this.saying.length === 0) return;
     const texts = this.saying;
     this.saying = [];
+    const before = this.echoes.length;
     this.dispatch({ type: "say", texts });
+    // Where one post holds them all, what it says need not be read from it.
+    const [echo, ...more] = this.echoes.slice(before);
+    if (echo !== undefined && more.length === 0) echo.texts = texts;
   }
 
   private endTurn(): void {
     this.store.flush();
-    for (const post of this.echoes.splice(0)) this.scribe.said(post, false);
+    for (const { post, texts } of this.echoes.splice(0)) this.scribe.said(post, false, texts);
     if (this.waiting !== undefined && this.node?.isBacklogged === false) {
       this.waiting.resolve();
       this.waiting = undefined;
@@ -570,7 +574,7 @@ export class Chat implements ChatControl {
   private onNews(news: News): void {
     switch (news.type) {
       case "said":
-        if (this.isEcho(news)) this.echoes.push(news.post);
+        if (this.isEcho(news)) this.echoes.push({ post: news.post });
         else this.scribe.said(news.post, news.history);
         return;
       case "joined":
@@ -628,6 +632,6 @@ function textBodyOf(text: string): string {
   const bytes = text.length * 3 <= limits.bodyMaxBytes ? 0 : Buffer.byteLength(text);
   if (bytes > limits.bodyMaxBytes)
     throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}`);
-  // NUL divides the texts of a post.
-  return text.includes("\0") ? text.replaceAll("\0", "\ufffd") : text;
+  // NUL divides the texts of a post, and half a surrogate pair has no UTF-8.
+  return (text.includes("\0") ? text.replaceAll("\0", "\ufffd") : text).toWellFormed();
 }

@@ -62,7 +62,8 @@ export class Scribe {
 
   // Posts.
 
-  said(post: Post, history: boolean): void {
+  /** `texts`: what the post says, where that is known. */
+  said(post: Post, history: boolean, texts?: readonly string[]): void {
     const { trust, identity } = this.config;
     if (trust.isIgnored(post.author)) return;
     const own = post.author === identity.member;
@@ -70,7 +71,7 @@ export class Scribe {
     switch (post.kind) {
       case PostKind.text:
       case PostKind.action:
-        return this.onTexts(post, history, own);
+        return this.onTexts(post, history, own, texts ?? decodeTexts(post.body));
       case PostKind.direct:
         return this.onDirect(post, history, own);
       case PostKind.topic:
@@ -84,9 +85,8 @@ export class Scribe {
     }
   }
 
-  private onTexts(post: Post, history: boolean, own: boolean): void {
+  private onTexts(post: Post, history: boolean, own: boolean, texts: readonly string[]): void {
     const heading = this.headingOf(post, history, own);
-    const texts = decodeTexts(post.body);
     for (let index = 0; index < texts.length; index += 1)
       this.config.tell(new TextEvent(texts[index] as string, post, index, heading));
     if (own && !history) this.follow(post, texts.length);
