@@ -37,17 +37,17 @@ import type { ChatControl, ChatEvent, MemberView, PastView, PersonView, Presence
 export interface ChatOptions {
   readonly name: string;
   /** Listen on this address only; everywhere if absent. */
-  readonly host?: string;
+  readonly host?: string | undefined;
   /** TCP port to listen on; the system's choice if absent. */
-  readonly port?: number;
+  readonly port?: number | undefined;
   /** A node of the room to join; without it a new room is opened. */
-  readonly dial?: Address;
+  readonly dial?: Address | undefined;
   /** Directory for identity and history; nothing is kept if absent. */
-  readonly data?: string;
+  readonly data?: string | undefined;
   /** 32 bytes that all members of a private room share. */
-  readonly roomKey?: Uint8Array;
+  readonly roomKey?: Uint8Array | undefined;
   /** How long what was said is kept, ms; for ever if absent. */
-  readonly keepMs?: number;
+  readonly keepMs?: number | undefined;
 }
 
 /** The link id of the first dial. The core counts up from there, and further tries to get in count down. */

@@ -124,16 +124,9 @@ async function chat(options: Options): Promise<number> {
 async function settingsOf(options: Options, name: string): Promise<ChatOptions> {
   const data = options.volatile ? undefined : (options.data ?? dataDirectory(Bun.env));
   if (data === undefined && !options.volatile) complain("nothing is kept in this run: $HOME is not set, see --data");
-  // Absent and undefined are two things to `exactOptionalPropertyTypes`.
-  return {
-    name,
-    ...(options.host !== undefined && { host: options.host }),
-    ...(options.port !== undefined && { port: options.port }),
-    ...(options.dial !== undefined && { dial: options.dial }),
-    ...(data !== undefined && { data }),
-    ...(options.keepMs !== undefined && options.keepMs < Number.POSITIVE_INFINITY && { keepMs: options.keepMs }),
-    ...(options.key !== undefined && { roomKey: await (await import("./key.ts")).roomKeyOf(options.key) }),
-  };
+  const { host, port, dial, keepMs, key } = options;
+  const roomKey = key === undefined ? undefined : await (await import("./key.ts")).roomKeyOf(key);
+  return { name, host, port, dial, data, keepMs, roomKey };
 }
 
 /** The room that the command line asks for. */

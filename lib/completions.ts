@@ -11,14 +11,7 @@ const commandWords = commands.map(([name]) => name).join(" ");
 const inChat = [...Object.keys(VALUES), ...FLAGS, "--help", "--version"].filter(word => !NOT_IN_CHAT.includes(word));
 
 export function completionsFor(shell: Shell): string {
-  switch (shell) {
-    case "bash":
-      return bash();
-    case "zsh":
-      return zsh();
-    case "fish":
-      return fish();
-  }
+  return { bash, zsh, fish }[shell]();
 }
 
 function bash(): string {

@@ -46,7 +46,7 @@ export function settingOf(discovery: Discovery, host?: string): BeaconSetting {
 
 /** Rooms found in a short look round, the fullest first; with `tag` only the private room of that tag. */
 export async function findRooms(setting: BeaconSetting, tag?: Uint8Array): Promise<FoundRoom[]> {
-  const { rooms } = await look(setting, tag === undefined ? {} : { tag });
+  const { rooms } = await look(setting, { tag });
   return rooms.flatMap(room => named(room) ?? []);
 }
 
@@ -90,7 +90,7 @@ const KEYED_FORM = 'p2pchat <username> <host> <port> --key "<words>"';
 export function labelOf({ names, members, private: isPrivate }: FoundRoom): string {
   const shown = names.slice(0, NAMES_SHOWN);
   const others = Math.max(members, names.length) - shown.length;
-  const who = others > 0 ? `${shown.join(", ")} and ${others === 1 ? "1 other" : `${others} others`}` : list(shown);
+  const who = list(others > 0 ? [...shown, countOf(others)] : shown);
   return isPrivate ? `${who} (private)` : who;
 }
 
@@ -135,7 +135,7 @@ export async function showRoom(chat: ShownChat, setting: BeaconSetting, options:
     name: chat.name,
     members: chat.members().length,
     port: chat.listensAt,
-    ...(tag !== undefined && { tag }),
+    tag,
   });
   const beacon = await Beacon.start({ ...setting, host, room: own, heard });
   void chat.ended.then(() => beacon.stop());
@@ -209,8 +209,7 @@ function linkLines(chat: ShownChat): string[] {
     dialled > 0
       ? `${dialled} of these links ${dialled === 1 ? "was" : "were"} dialled by the others, so this node can be reached`
       : "none of these links was dialled by the others: perhaps they cannot reach this node, and need not";
-  const count = others.length === 1 ? "1 other" : `${others.length} others`;
-  return [`In this room: ${count}, ${linked} linked directly; ${reach}.`];
+  return [`In this room: ${countOf(others.length)}, ${linked} linked directly; ${reach}.`];
 }
 
 function hintLines(nothing: boolean, refused: boolean, { scope, port }: BeaconSetting, tcp?: number): string[] {
@@ -291,6 +290,10 @@ export function wayBack({ names, addresses }: LastRoom, name: string): string[] 
 
 function isLocal(host: string): boolean {
   return host === "localhost" || isLoopback(host);
+}
+
+function countOf(others: number): string {
+  return others === 1 ? "1 other" : `${others} others`;
 }
 
 function list(words: readonly string[]): string {

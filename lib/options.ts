@@ -104,11 +104,9 @@ export const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = (typeof SHELLS)[number];
 
 export type Command =
-  | { readonly type: "help" }
-  | { readonly type: "version" }
+  | { readonly type: "help" | "version" }
   | { readonly type: "chat"; readonly options: Options }
-  | { readonly type: "list"; readonly options: Options }
-  | { readonly type: "doctor"; readonly options: Options }
+  | { readonly type: "list" | "doctor"; readonly options: Options }
   | {
       readonly type: "send";
       readonly options: Options & { readonly name: string; readonly dial: Address };
@@ -172,6 +170,8 @@ const UNITS_MS: Readonly<Record<string, number>> = {
   y: 365 * 86_400_000,
 };
 const HISTORY_LIMIT_MAX = 1_000_000;
+/** An IPv6 address is in brackets. */
+const HOST_AND_PORT = /^(\[.*\]|[^:]*):([^:\]]*)$/s;
 
 interface Words {
   readonly positional: string[];
@@ -201,8 +201,6 @@ export function parse(argv: readonly string[], environment: Environment, now: nu
 function chatOptions({ positional, values, flags }: Words, environment: Environment): Options {
   if (flags.has("--plain") && flags.has("--json")) throw new UsageError("--plain and --json exclude each other");
   const [name, ...place] = positional;
-  const port = values.get("--port");
-  const keep = values.get("--keep");
   const { P2PCHAT_KEY: key } = environment;
   const code = codeWordsOf(place);
   if (code !== undefined && values.has("--key")) throw new UsageError("code words and --key exclude each other");
@@ -213,8 +211,8 @@ function chatOptions({ positional, values, flags }: Words, environment: Environm
     name: name === undefined ? undefined : nameOf(name),
     dial: code === undefined ? addressOf(place) : undefined,
     find: code !== undefined,
-    port: port === undefined ? undefined : portOf(port),
-    host: values.has("--host") ? hostOf(values.get("--host") ?? "") : undefined,
+    port: optional(values, "--port", portOf),
+    host: optional(values, "--host", hostOf),
     mode: flags.has("--plain") ? "plain" : flags.has("--json") ? "json" : undefined,
     stay: flags.has("--stay"),
     fresh: flags.has("--new"),
@@ -222,17 +220,23 @@ function chatOptions({ positional, values, flags }: Words, environment: Environm
     volatile: flags.has("--volatile"),
     key: code ?? values.get("--key") ?? (flags.has("--private") ? undefined : key || undefined),
     private: flags.has("--private"),
-    keepMs: keep === undefined ? undefined : keepOf(keep),
-    time: timeOf(values.get("--time")),
+    keepMs: optional(values, "--keep", keepOf),
+    time: optional(values, "--time", timeOf),
     discovery: discoveryOf(values.get("--discover"), environment),
   };
 }
 
+/** What an option says, as `read` understands it; undefined where it was not given. */
+function optional<T>(values: Words["values"], option: ValueName, read: (word: string) => T): T | undefined {
+  const word = values.get(option);
+  return word === undefined ? undefined : read(word);
+}
+
 function subcommand(name: Subcommand, words: Words, environment: Environment, now: number): Command {
-  const { form, options: allowed } = SUBCOMMANDS[name];
+  const { form, options: allowed }: { form: string; options: readonly string[] } = SUBCOMMANDS[name];
   const usage = (what: string) => new UsageError(`${what}, the form is: p2pchat ${form}`);
   for (const option of [...words.values.keys(), ...words.flags])
-    if (!(allowed as readonly string[]).includes(option)) throw usage(`${name} takes no ${option}`);
+    if (!allowed.includes(option)) throw usage(`${name} takes no ${option}`);
   const { positional, values } = words;
   const refuseExtra = (from: number) => {
     const extra = positional[from];
@@ -247,12 +251,10 @@ function subcommand(name: Subcommand, words: Words, environment: Environment, no
     case "send": {
       const [user, ...rest] = positional;
       if (user === undefined) throw usage("a username is missing");
-      const placeLength = /^(\[.*\]|[^:]*):[^:\]]*$/.test(rest[0] ?? "") ? 1 : 2;
-      const said = rest.slice(placeLength);
-      const [text] = said;
-      if (rest.length <= placeLength || text === undefined || text.trim() === "")
-        throw usage("a text to send is missing");
-      if (said.length > 1) throw usage(`unexpected ${quote(said[1] ?? "")} (write the text in quotes)`);
+      const placeLength = HOST_AND_PORT.test(rest[0] ?? "") ? 1 : 2;
+      const [text = "", extra] = rest.slice(placeLength);
+      if (text.trim() === "") throw usage("a text to send is missing");
+      if (extra !== undefined) throw usage(`unexpected ${quote(extra)} (write the text in quotes)`);
       const dial = addressOf(rest.slice(0, placeLength));
       if (dial === undefined) throw usage("a host is missing");
       const options = chatOptions({ ...words, positional: [] }, environment);
@@ -262,12 +264,11 @@ function subcommand(name: Subcommand, words: Words, environment: Environment, no
       const [user] = positional;
       if (user === undefined) throw usage("a username is missing");
       refuseExtra(1);
-      const [since, limit] = [values.get("--since"), values.get("--limit")];
       return {
         type: "history",
         options: { ...chatOptions({ ...words, positional: [] }, environment), name: nameOf(user) },
-        since: since === undefined ? undefined : sinceOf(since, now),
-        limit: limit === undefined ? undefined : limitOf(limit),
+        since: optional(values, "--since", word => sinceOf(word, now)),
+        limit: optional(values, "--limit", word => numberOf(word, "limit", HISTORY_LIMIT_MAX)),
       };
     }
     case "completions": {
@@ -308,7 +309,9 @@ function sort(argv: readonly string[]): Words {
       if (attached !== undefined) throw new UsageError(`${option} takes no value`);
       words.flags.add(option);
     } else if (isValue(option)) {
-      words.values.set(option, checkValue(option, attached ?? takeValue(queue)));
+      const value = attached ?? takeValue(queue);
+      if (value.trim() === "") throw new UsageError(`${option} needs a value, as in: ${option} ${VALUES[option]}`);
+      words.values.set(option, value);
     } else {
       throw new UsageError(`unknown option ${quote(option)}, p2pchat --help lists all`);
     }
@@ -327,11 +330,6 @@ function isValue(option: string): option is ValueName {
 /** The next word, unless it is an option: then the value was forgotten. */
 function takeValue(queue: string[]): string {
   return /^-[^\d]/.test(queue[0] ?? "") ? "" : (queue.shift() ?? "");
-}
-
-function checkValue(option: ValueName, value: string): string {
-  if (value.trim() === "") throw new UsageError(`${option} needs a value, as in: ${option} ${VALUES[option]}`);
-  return value;
 }
 
 function isSubcommand(word: string): word is Subcommand {
@@ -370,8 +368,8 @@ function keepOf(word: string): number {
   return keepMs;
 }
 
-function timeOf(word: string | undefined): "12" | "24" | "off" | undefined {
-  if (word === undefined || word === "12" || word === "24" || word === "off") return word;
+function timeOf(word: string): Options["time"] {
+  if (word === "12" || word === "24" || word === "off") return word;
   throw new UsageError(`${quote(word)} is no form of time, it is 12, 24 or off`);
 }
 
@@ -383,13 +381,6 @@ function sinceOf(word: string, now: number): number {
   const at = Date.parse(`${date}T${time}`);
   if (Number.isNaN(at)) throw new UsageError(`${quote(word)} is no time, it looks like 2h, 3d or 2026-08-01`);
   return at;
-}
-
-function limitOf(word: string): number {
-  const limit = /^\d{1,7}$/.test(word) ? Number(word) : 0;
-  if (limit < 1 || limit > HISTORY_LIMIT_MAX)
-    throw new UsageError(`${quote(word)} is no limit, a limit is a number from 1 to ${HISTORY_LIMIT_MAX}`);
-  return limit;
 }
 
 /** The option goes before the environment; a program under test stays away from the network. */
@@ -410,7 +401,7 @@ function addressOf(place: readonly string[]): Address | undefined {
     throw new UsageError(`unexpected ${quote(extra)}, the form is: p2pchat <username> [<host> <port>]`);
   if (second !== undefined) return { host: hostOf(first), port: portOf(second) };
 
-  const [, host, port] = /^(\[.*\]|[^:]*):([^:\]]*)$/s.exec(first) ?? [];
+  const [, host, port] = HOST_AND_PORT.exec(first) ?? [];
   if (host !== undefined && port !== undefined) return { host: hostOf(host), port: portOf(port) };
   if (first.includes(":") && !first.startsWith("["))
     throw new UsageError(`write an IPv6 address in brackets, as in: p2pchat Bob [::1]:55107`);
@@ -427,9 +418,14 @@ function hostOf(word: string): string {
 }
 
 function portOf(word: string): number {
-  const port = /^\d{1,5}$/.test(word) ? Number(word) : 0;
-  if (port < 1 || port > 65_535) throw new UsageError(`${quote(word)} is no port, a port is a number from 1 to 65535`);
-  return port;
+  return numberOf(word, "port", 65_535);
+}
+
+function numberOf(word: string, what: "port" | "limit", max: number): number {
+  const value = /^\d+$/.test(word) && word.length <= String(max).length ? Number(word) : 0;
+  if (value < 1 || value > max)
+    throw new UsageError(`${quote(word)} is no ${what}, a ${what} is a number from 1 to ${max}`);
+  return value;
 }
 
 /** A word of the user's own, not longer than a line wants it. */

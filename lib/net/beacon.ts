@@ -49,7 +49,7 @@ export interface OwnRoom {
   /** TCP port of this node. */
   readonly port: number;
   /** In a private room: what its words lead to (key.ts). */
-  readonly tag?: Uint8Array;
+  readonly tag?: Uint8Array | undefined;
 }
 
 /** A room that somebody has told of. All of it is hints, and the names are not yet safe to show. */
@@ -115,7 +115,7 @@ export class Rooms {
 
 export interface LookOptions {
   /** Look for the private room of this tag only. */
-  readonly tag?: Uint8Array;
+  readonly tag?: Uint8Array | undefined;
   readonly lookMs?: number;
   /** Ends as soon as one room was found. */
   readonly first?: boolean;

@@ -47,6 +47,8 @@ const markDelayMs = 400;
 const membersMax = 1_000;
 const marksMax = 32;
 
+type Presence = Extract<ChatEvent, { event: "join" | "leave" }>;
+
 interface Quota {
   lines: number;
   at: number;
@@ -78,8 +80,8 @@ export class Feed {
 
   /** Returns whether the bell should ring, by this rule. */
   show(events: readonly ChatEvent[], bell: BellRule = "off"): boolean {
-    const arrived = events.filter(event => event.event === "join" && event.present);
-    if (arrived.length > presenceLines) this.#print([this.#setting.look.present(arrived.flatMap(nameOf))]);
+    const arrived = events.filter((event): event is Presence => event.event === "join" && event.present);
+    if (arrived.length > presenceLines) this.#print([this.#setting.look.present(arrived.map(({ name }) => name))]);
     const past = events.filter(
       (event): event is MessageEvent => "history" in event && event.event !== "topic" && event.history,
     );
@@ -240,7 +242,7 @@ export class Feed {
 
   // Who comes and goes.
 
-  #showPresence(event: Extract<ChatEvent, { event: "join" | "leave" }>): void {
+  #showPresence(event: Presence): void {
     const { look, paper } = this.#setting;
     const streak = this.#streak;
     const isFold = streak.count >= presenceLines;
@@ -261,10 +263,6 @@ export class Feed {
     this.#streak.key = "";
     this.#setting.paper.print(lines);
   }
-}
-
-function nameOf(event: ChatEvent): string[] {
-  return "name" in event ? [event.name] : [];
 }
 
 /** Where a text names the user; undefined where it does not. */

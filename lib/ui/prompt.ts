@@ -209,22 +209,21 @@ export class Prompt {
   }
 
   /** `Alice ⋅ 3 › `, shortened until half of the row is left to type in. */
-  #label({ name, count, partner }: Label, width: number): { text: string; width: number } {
+  #label({ name, count, partner }: Label, width: number): string {
     const { bold, dim } = this.#colors;
     const other = partner === undefined ? `⋅ ${count}` : `→ ${Bun.sliceAnsi(cleanLine(partner), 0, width >> 2, "…")}`;
     const tail = ` ${other} › `;
     const room = Math.floor(width / 2) - Bun.stringWidth(tail);
-    if (room < 3) return width < 8 ? { text: "", width: 0 } : { text: dim("› "), width: 2 };
-    const shown = Bun.sliceAnsi(cleanLine(name), 0, room, "…");
-    return { text: bold(shown) + dim(tail), width: Bun.stringWidth(shown + tail) };
+    if (room < 3) return width < 8 ? "" : dim("› ");
+    return bold(Bun.sliceAnsi(cleanLine(name), 0, room, "…")) + dim(tail);
   }
 
-  #layout(width: number, label: { text: string; width: number }) {
+  #layout(width: number, label: string) {
     const { text, cursor } = this.#draft;
     const lines: string[] = [];
+    let filled = Bun.stringWidth(label);
     // The name need not be ASCII, either.
-    let row = label.text + column(label.width);
-    let filled = label.width;
+    let row = label + column(filled);
     let offset = 0;
     let [cursorRow, cursorColumn] = [0, 0];
     const newRow = () => {
