@@ -75,10 +75,9 @@ export interface PlaceReport {
 export interface Heard {
   readonly rooms: FoundRoom[];
   readonly places: PlaceReport[];
-  /** Packets by newer versions, packets that were none, and those beyond a limit. */
+  /** Packets by newer versions, and packets that were none. */
   readonly newer: number;
   readonly malformed: number;
-  readonly dropped: number;
 }
 
 /** Rooms as they are told of, within the limits. */
@@ -125,19 +124,21 @@ export interface LookOptions {
 export async function look(setting: BeaconSetting, options: LookOptions = {}): Promise<Heard> {
   const { lookMs = limits.beaconLookMs, tag, first = false } = options;
   const rooms = new Rooms();
-  const counts = { newer: 0, malformed: 0, dropped: 0 };
+  const unread = { newer: 0, malformed: 0 };
   const bucket = new Bucket(limits.beaconPacketsPerSecond, limits.beaconPacketsBurst);
   const enough = Promise.withResolvers<void>();
   const nonce = newNonce();
   const onTell = (bytes: Uint8Array, source: string): boolean => {
-    if (!bucket.take(performance.now())) return count(counts, "dropped");
+    if (!bucket.take(performance.now())) return false;
     const packet = decodePacket(bytes);
-    if (packet === "newer") return count(counts, "newer");
-    if (packet === undefined) return count(counts, "malformed");
+    if (typeof packet !== "object") {
+      unread[packet ?? "malformed"]++;
+      return false;
+    }
     if (packet.kind !== "tell" || packet.room === undefined || !isEqual(packet.nonce, nonce)) return false;
     // Whoever cannot prove the tag has not understood the question.
     if (tag !== undefined && !provesTag(tag, packet)) return false;
-    if (!rooms.add(packet.room, source)) return count(counts, "dropped");
+    if (!rooms.add(packet.room, source)) return false;
     if (first) enough.resolve();
     return true;
   };
@@ -150,7 +151,7 @@ export async function look(setting: BeaconSetting, options: LookOptions = {}): P
   clearTimeout(again);
   clearTimeout(over);
   mouths.close();
-  return { rooms: rooms.list(), places: mouths.reports(), ...counts };
+  return { rooms: rooms.list(), places: mouths.reports(), ...unread };
 }
 
 export interface BeaconConfig extends BeaconSetting {
@@ -168,7 +169,6 @@ export class Beacon {
   private readonly sources = new Map<string, Bucket>();
   private readonly packets = new Bucket(limits.beaconPacketsPerSecond, limits.beaconPacketsBurst);
   private readonly answers = new Bucket(limits.beaconAnswersPerSecond, limits.beaconAnswersBurst);
-  private readonly timers = new Set<ReturnType<typeof setTimeout>>();
   private readonly nonces: Uint8Array[] = [];
   private mouths: Mouths | undefined;
   private stopped = false;
@@ -206,7 +206,6 @@ export class Beacon {
 
   stop(): void {
     this.stopped = true;
-    for (const timer of this.timers) clearTimeout(timer);
     this.ears.close();
     this.mouths?.close();
   }
@@ -216,7 +215,7 @@ export class Beacon {
     const own = this.config.room();
     if (own === undefined || this.stopped || !this.packets.take(now)) return;
     const packet = decodePacket(bytes);
-    if (packet === undefined || packet === "newer" || packet.kind !== "ask" || !this.isNew(packet, source)) return;
+    if (typeof packet !== "object" || packet.kind !== "ask" || !this.isNew(packet, source)) return;
     // Who has the words of another room, or of none, is not answered: it asks for a room that this one is not.
     const proved = own.tag !== undefined && provesTag(own.tag, packet);
     if (packet.tag !== undefined && !proved) return;
@@ -233,7 +232,7 @@ export class Beacon {
     const own = this.config.room();
     if (own === undefined || !this.packets.take(performance.now())) return false;
     const packet = decodePacket(bytes);
-    if (packet === undefined || packet === "newer" || packet.kind !== "tell" || packet.room === undefined) return false;
+    if (typeof packet !== "object" || packet.kind !== "tell" || packet.room === undefined) return false;
     const { nonce, room } = packet;
     if (!this.nonces.some(known => isEqual(known, nonce)) || room.mark === hintOf(own, nonce).mark) return false;
     if (own.tag !== undefined && !provesTag(own.tag, packet)) return false;
@@ -255,9 +254,8 @@ export class Beacon {
   }
 
   private mayAnswer(host: string, now: number): boolean {
-    let bucket = this.sources.get(host);
-    if (bucket === undefined)
-      bucket = new Bucket(limits.beaconAnswersPerSourcePerSecond, limits.beaconAnswersPerSourceBurst);
+    const bucket =
+      this.sources.get(host) ?? new Bucket(limits.beaconAnswersPerSourcePerSecond, limits.beaconAnswersPerSourceBurst);
     // To the end of the map: its first is who was silent longest.
     this.sources.delete(host);
     this.sources.set(host, bucket);
@@ -266,12 +264,9 @@ export class Beacon {
   }
 
   private later(delayMs: number, run: () => void): void {
-    const timer = setTimeout(() => {
-      this.timers.delete(timer);
+    setTimeout(() => {
       if (!this.stopped) run();
-    }, delayMs);
-    timer.unref();
-    this.timers.add(timer);
+    }, delayMs).unref();
   }
 }
 
@@ -526,13 +521,6 @@ function closeQuietly(socket: Socket): void {
 
 function troubleOf(error: unknown): string {
   return codeOf(error) || String(error);
-}
-
-// Counting.
-
-function count<Key extends string>(counts: Record<Key, number>, key: Key): false {
-  counts[key]++;
-  return false;
 }
 
 function forgetOldest(held: Map<string, unknown> | Set<string>): void {

@@ -234,9 +234,8 @@ function decoded(row: Row): Post | undefined {
 }
 
 function introducedAs(row: Row | null): string | undefined {
-  const post = row === null ? undefined : decoded(row);
   try {
-    return post && decodeIntroduction(post.body).name;
+    return row === null ? undefined : decodeIntroduction(decodePost(row.bytes).body).name;
   } catch {
     return undefined;
   }

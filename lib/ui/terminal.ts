@@ -22,8 +22,6 @@ import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 export interface TerminalOptions {
-  /** Of no meaning where somebody types; so that all fronts are called alike. */
-  readonly stay?: boolean;
   readonly time?: TimeForm;
   /** What /doctor does. */
   readonly doctor?: () => void;
@@ -55,7 +53,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
     later: (run, ms) => setTimeout(run, ms).unref(),
   });
   const hooks = {
-    submit: (line: string) => runLine(line),
+    submit: runLine,
     draw: () => screen.draw(),
     redraw: () => screen.redraw(),
     complete: (line: string, cursor: number) => complete(talk, line, cursor),
