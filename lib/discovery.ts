@@ -81,10 +81,9 @@ export async function findPrivate(setting: BeaconSetting, tag: Uint8Array): Prom
     for (const room of rooms) if (named(room) !== undefined) return room;
   } while (performance.now() < giveUpAt && setting.scope !== "off");
   const where = setting.scope === "off" ? "is looked for, since discovery is off" : "answers near by";
-  throw new ChatError("unreachable", `no room with these words ${where}; to join one elsewhere: ${KEYED_FORM}`);
+  const form = 'p2pchat <username> <host> <port> --key "<words>"';
+  throw new ChatError("unreachable", `no room with these words ${where}; to join one elsewhere: ${form}`);
 }
-
-const KEYED_FORM = 'p2pchat <username> <host> <port> --key "<words>"';
 
 /** Who and how many, such as "Alice, Bob and 5 others". Clean, since names are checked. */
 export function labelOf({ names, members, private: isPrivate }: FoundRoom): string {

@@ -9,6 +9,7 @@ import { ChatError } from "../errors.ts";
 import { cleanLine } from "./clean.ts";
 import { memberLines, pastLines, personLines, table } from "./tables.ts";
 import type { Talk } from "./talk.ts";
+import type { ChatControl } from "./view.ts";
 
 /** What became of a line. `data` says in JSON what `lines` say to people; without it they are for people only. */
 export type Outcome =
@@ -37,8 +38,13 @@ export interface Command {
 }
 
 /** When the bell rings. */
-export const bellRules = ["mentions", "all", "off"] as const;
+const bellRules = ["mentions", "all", "off"] as const;
 export type BellRule = (typeof bellRules)[number];
+
+export function bellRule(chat: ChatControl): BellRule {
+  const chosen = chat.setting("bell");
+  return bellRules.find(rule => rule === chosen) ?? "mentions";
+}
 
 const searchMaxTexts = 50;
 const historyTexts = 50;
@@ -243,12 +249,11 @@ export const commands: readonly Command[] = [
     parameters: [{ name: "rule", optional: true, words: () => bellRules }],
     help: "when the terminal rings while you look elsewhere",
     run({ chat }, { rule }) {
-      const wanted = bellRules.find(known => known === rule);
-      if (rule !== undefined && wanted === undefined) throw usageError(this);
-      if (wanted !== undefined) chat.set("bell", wanted);
-      const now = wanted ?? chat.setting("bell") ?? bellRules[0];
+      if (rule !== undefined && !bellRules.some(known => known === rule)) throw usageError(this);
+      if (rule !== undefined) chat.set("bell", rule);
+      const now = bellRule(chat);
       const why = { mentions: "when you are named or written to alone", all: "for every text", off: "never" };
-      return said(`The bell rings ${why[bellRules.find(known => known === now) ?? "mentions"]}.`, { rule: now });
+      return said(`The bell rings ${why[now]}.`, { rule: now });
     },
   },
   {

@@ -52,12 +52,8 @@ function hostPort(address: string, port: number): string {
 
 /** Cells in columns, as wide as the widest of each. */
 export function table(rows: readonly (readonly string[])[]): string[] {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, Bun.stringWidth(cell));
-    });
-  }
+  const [first = []] = rows;
+  const widths = first.map((_, column) => Math.max(...rows.map(row => Bun.stringWidth(row[column] ?? ""))));
   const pad = (cell: string, column: number) =>
     (widths[column] ?? 0) === 0 ? [] : [cell + " ".repeat((widths[column] ?? 0) - Bun.stringWidth(cell))];
   return rows.map(row => row.flatMap(pad).join("  ").trimEnd());

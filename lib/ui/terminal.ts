@@ -9,7 +9,7 @@ import { isAccessible } from "@clack/core";
 import picocolors from "picocolors";
 import { ChatError } from "../errors.ts";
 import { runAccessible } from "./accessible.ts";
-import { type BellRule, bellRules, submit } from "./commands.ts";
+import { bellRule, submit } from "./commands.ts";
 import { complete } from "./complete.ts";
 import { Feed } from "./feed.ts";
 import type { FrontEnd } from "./lines.ts";
@@ -100,11 +100,6 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
     give();
     screen.close([look.closing()]);
   }
-}
-
-function bellRule(chat: ChatControl): BellRule {
-  const chosen = chat.setting("bell");
-  return bellRules.find(rule => rule === chosen) ?? "mentions";
 }
 
 /** The terminal is ours, in its modes and sizes. Returns the way to give it back. */
