@@ -215,7 +215,7 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   const tell = async () => {
     for (const line of await doctor()) opened.notify(line);
   };
-  const settings = { stay: options.stay, doctor: tell, ...(options.time !== undefined && { time: options.time }) };
+  const settings = { stay: options.stay, doctor: tell, time: options.time };
   tellWords(start, mode);
   if (start.last !== undefined)
     for (const line of (await import("./discovery.ts")).wayBack(start.last, start.settings.name)) opened.notify(line);
@@ -236,10 +236,7 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
 }
 
 /** Lets others find the room. Not waited for: it takes longer than all the rest of the start. */
-async function show(
-  { chat: opened, settings, entrances, seen = [] }: Opened,
-  { discovery, host }: Options,
-): Promise<void> {
+async function show({ chat: opened, settings, entrances, seen }: Opened, { discovery, host }: Options): Promise<void> {
   if (discovery.scope === "off") return;
   const [{ settingOf, showRoom }, { roomTag }] = await Promise.all([import("./discovery.ts"), import("./key.ts")]);
   const tag = settings.roomKey && roomTag(settings.roomKey);

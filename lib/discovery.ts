@@ -111,7 +111,7 @@ export interface ShowOptions {
   /** The room is new: others near hear of it at once. */
   readonly opened: boolean;
   /** Marks of the rooms that the user has seen already. */
-  readonly seen?: readonly string[];
+  readonly seen?: readonly string[] | undefined;
 }
 
 /** Lets others find the room of `chat`, until it ends. Tells its user of other new rooms while nobody has joined. */

@@ -11,7 +11,7 @@ import type { ChatControl } from "./view.ts";
 
 export interface PlainIo extends LineIo {
   /** Of the answers of commands. */
-  readonly time?: TimeForm;
+  readonly time?: TimeForm | undefined;
   /** What /doctor does. */
   readonly doctor?: () => void;
 }

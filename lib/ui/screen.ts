@@ -60,7 +60,6 @@ export class Screen {
   #pending: Line[] = [];
   #dropped = 0;
   #recent: Line[] = [];
-  #recentCharacters = 0;
   #printed = 0;
   /** Rows above the opening are the shell's; once the screen was painted anew all of it is ours. */
   #ownsScreen = false;
@@ -127,7 +126,6 @@ export class Screen {
   /** An empty screen, but for the frame. */
   clear(): void {
     this.#recent = [];
-    this.#recentCharacters = 0;
     this.redraw();
   }
 
@@ -196,15 +194,14 @@ export class Screen {
   }
 
   #remember(lines: readonly Line[]): void {
+    if (lines.length === 0) return;
     this.#printed += lines.length;
-    for (const line of lines) this.#recentCharacters += line.text.length;
-    this.#recent.push(...lines);
-    let surplus = Math.max(0, this.#recent.length - recentMaxLines);
-    for (let index = 0; index < surplus; index++) this.#recentCharacters -= this.#recent[index]?.text.length ?? 0;
-    while (this.#recentCharacters > recentMaxCharacters && surplus < this.#recent.length - 1) {
-      this.#recentCharacters -= this.#recent[surplus++]?.text.length ?? 0;
-    }
-    if (surplus > 0) this.#recent.splice(0, surplus);
+    const latest = [...this.#recent, ...lines].slice(-recentMaxLines);
+    let characters = latest.reduce((sum, { text }) => sum + text.length, 0);
+    let first = 0;
+    while (characters > recentMaxCharacters && first < latest.length - 1)
+      characters -= latest[first++]?.text.length ?? 0;
+    this.#recent = latest.slice(first);
   }
 
   /** As many of the last lines as fit into `rows`. */

@@ -22,7 +22,7 @@ import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
 
 export interface TerminalOptions {
-  readonly time?: TimeForm;
+  readonly time?: TimeForm | undefined;
   /** What /doctor does. */
   readonly doctor?: () => void;
 }
