@@ -194,7 +194,7 @@ describe("a dial that fails says why", () => {
   test("nothing answers", async () => {
     // A listener that never accepts: once its backlog is full the kernel ignores who else comes.
     const script = `const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-      process.stdout.write(String(listener.port)); setTimeout(() => Bun.sleepSync(60_000), 0);`;
+      process.stdout.write(String(listener.port)); setTimeout(() => process.exit(Bun.sleepSync(60_000)), 0);`;
     const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "ignore" });
     afterwards(async () => {
       child.kill("SIGKILL");
