@@ -595,6 +595,8 @@ export class Chat implements ChatControl {
       case "equivocated":
         return this.warn(`${this.scribe.nameOf(news.member)} says different things to different people`);
       case "synced":
+        // What comes from now on was not asked for.
+        this.transport.hurry(0);
         this.scribe.synced();
         if (news.complete) return this.joining?.resolve();
         return this.joining?.reject(new ChatError("unreachable", "a node let us in, but then the room did not answer"));

@@ -1,9 +1,11 @@
 /** The library as a program of somebody else's uses it: chats of one process, on sockets of loopback. */
-import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Chat, type ChatOptions } from "../lib/chat.ts";
 import { ChatError } from "../lib/errors.ts";
+import { limits } from "../lib/limits.ts";
+import { Transport } from "../lib/net/transport.ts";
 import { clearAway, Guest, scratch } from "./guest.ts";
 
 // On a busy machine processes and sockets take their time.
@@ -54,6 +56,15 @@ describe("a room", () => {
     expect(bob.all("join")[0]).toMatchObject({ name: "Alice", present: true });
     expect(bob.all("message").every(({ history }) => history)).toBe(true);
     expect(bob.texts).toEqual(Array.from({ length: 300 }, (_, text) => `Alice: text ${text}`));
+  });
+
+  test("is told to a newcomer at any speed, and from then on nobody is spared the common limits", async () => {
+    const alice = await Guest.open("Alice");
+    alice.chat.say("before");
+    using hurry = spyOn(Transport.prototype, "hurry");
+    const bob = await Guest.open("Bob", alice);
+    await bob.hears("before");
+    expect(hurry.mock.calls).toEqual([[limits.syncTimeoutMs], [0]]);
   });
 
   test("lives on when its founder has left", async () => {
