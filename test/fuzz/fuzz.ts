@@ -5,16 +5,39 @@
 import { parseArgs } from "node:util";
 import { INPUTS_PER_RUN, runOnce } from "./run.ts";
 
-const { values } = parseArgs({
-  options: { inputs: { type: "string" }, seed: { type: "string" }, run: { type: "string" } },
-});
-const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-const inputs = Number(values.inputs ?? 1_000_000);
+const HELP = `bun run fuzz -- [options]
+
+  --inputs <n>   how many (default 1,000,000)
+  --seed <n>     which (default: drawn)
+  --run <n>      this run of the seed only, as a failure names it`;
+
+/** What was asked for; undefined where that is no more than help. */
+function optionsOf(argv: readonly string[]) {
+  const text = { type: "string" } as const;
+  const flags = { inputs: text, seed: text, run: text, help: { type: "boolean", short: "h" } } as const;
+  const { values } = parseArgs({ args: [...argv], options: flags });
+  const numbers = [values.inputs ?? 1_000_000, values.seed ?? Math.floor(Math.random() * 2 ** 31), values.run ?? 0];
+  const [inputs = 0, seed = 0, run = 0] = numbers.map(Number);
+  if (![inputs, seed, run].every(Number.isSafeInteger)) throw new Error("inputs, seed and run are whole numbers");
+  return values.help === true ? undefined : { inputs, seed, only: values.run === undefined ? undefined : run };
+}
+
+let options: ReturnType<typeof optionsOf>;
+try {
+  options = optionsOf(Bun.argv.slice(2));
+} catch (error) {
+  console.error(`fuzz: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(2);
+}
+if (options === undefined) {
+  console.log(HELP);
+  process.exit(0);
+}
+const { inputs, seed, only } = options;
 const began = performance.now();
 let done = 0;
 let faults = 0;
 let failures = 0;
-const only = values.run === undefined ? undefined : Number(values.run);
 for (let run = only ?? 0; done < inputs && (only === undefined || run === only); run++) {
   try {
     const outcome = runOnce(seed, run);
