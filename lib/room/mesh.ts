@@ -195,9 +195,9 @@ export class Mesh {
     if (dueAt > now) return dueAt;
     // In turns, or many who are lost would hide the one who only seems to be here.
     this.probesLost = !this.probesLost;
-    const turns = this.probesLost || isAlone ? [lost, present] : [present, lost];
-    const [member] = turns.flatMap(list => sample(this.context, list.filter(isReady), 1));
-    if (member !== undefined && (member.present === false || !isAlone)) this.dial(member);
+    const turns = this.probesLost ? [lost, present] : [present, lost];
+    const [member] = (isAlone ? [lost] : turns).flatMap(list => sample(this.context, list.filter(isReady), 1));
+    if (member !== undefined) this.dial(member);
     // Where somebody was lost just now, others may have gone with all who could have noticed.
     const isUneasy = now < this.uneasyUntil;
     const intervalMs = isUneasy ? limits.uneasyProbeIntervalMs : limits.probeIntervalMs;
