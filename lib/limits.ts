@@ -131,11 +131,11 @@ export const limits = {
   uneasyProbeIntervalMs: 2_000,
   /** Dials in a row that fail before a member is missed who never had a link to us. */
   doubtAfterFailures: 3,
-  /** Dials under way at once: whoever invents members must not make everybody knock at a thousand doors. */
-  dialsMax: 64,
   /** Between two looks at who is to be dialled, and between a change of the roster and the look it leads to. */
   meshPauseMs: 20,
-  /** Members remembered for that. */
+  /** Dials under way at once: whoever invents members must not make everybody knock at a thousand doors. */
+  dialsMax: 64,
+  /** Members of one room that the store remembers, to be looked for in a later run. */
   rememberedMembersMax: 1_024,
 
   // Presence.
