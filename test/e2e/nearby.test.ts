@@ -84,14 +84,20 @@ test("who opens a new room is told the way back to the last one, if it is not of
   expect(fresh.screen().join()).not.toContain("this is a new room");
 });
 
-test("a private room is entered by its words alone, and by nobody without them", async () => {
-  await using world = await World.open();
-  const near = await ownNetwork();
+/** Alice's, and the words that let others in. */
+async function privateRoom(world: World, near: Awaited<ReturnType<typeof ownNetwork>>) {
   const alice = world.terminal(["Alice", "--private"], { ...near, cols: 160 });
   const port = await portOn(alice);
   const code = /[a-z]{5}(?:-[a-z]{5}){3}/;
   await alice.until(code);
   const [words = ""] = code.exec(alice.screen().join("\n")) ?? [];
+  return { alice, port, words };
+}
+
+test("a private room is entered by its words alone, and by nobody without them", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const { alice, port, words } = await privateRoom(world, near);
   const bob = world.pipe(["Bob", ...words.toUpperCase().split("-")], near);
   await bob.line(">INFO: Alice joined.");
   bob.write("the words work\n");
@@ -104,11 +110,7 @@ test("a private room is entered by its words alone, and by nobody without them",
 test("words that were asked for are asked for again when they are wrong", async () => {
   await using world = await World.open();
   const near = await ownNetwork();
-  const alice = world.terminal(["Alice", "--private"], { ...near, cols: 160 });
-  const port = await portOn(alice);
-  const code = /[a-z]{5}(?:-[a-z]{5}){3}/;
-  await alice.until(code);
-  const [words = ""] = code.exec(alice.screen().join("\n")) ?? [];
+  const { port, words } = await privateRoom(world, near);
   const bob = world.terminal(["Bob"], near);
   await bob.until("Join Alice (private)");
   bob.type("\r");
