@@ -72,13 +72,17 @@ class Watched {
     return this.xterm.buffer.active.type === "alternate";
   }
 
+  /** Looked at between frames only: what the terminal hands over may end within one. */
   async until(fits: (rows: readonly string[]) => boolean): Promise<void> {
-    await new Promise<void>(resolve => {
-      this.look = () => {
-        if (fits(this.rows().slice(-ROWS * 3))) resolve();
-      };
-      this.look();
-    });
+    const isWhole = () => !this.xterm.modes.synchronizedOutputMode;
+    do
+      await new Promise<void>(resolve => {
+        this.look = () => {
+          if (isWhole() && fits(this.rows().slice(-ROWS * 3))) resolve();
+        };
+        this.look();
+      });
+    while (!isWhole());
     this.look = () => {};
   }
 
