@@ -10,7 +10,7 @@ import { version } from "../package.json";
 import { Chat, type ChatOptions } from "./chat.ts";
 import type { Address } from "./codec/post.ts";
 import type { Offer } from "./discovery.ts";
-import { ChatError, unreachable } from "./errors.ts";
+import { ChatError, codeOf, unreachable } from "./errors.ts";
 import type { LastRoom } from "./history.ts";
 import { type Command, dataDirectory, HELP, NAME_MISSING, nameOf, type Options, parse, UsageError } from "./options.ts";
 import { StoreError } from "./store/files.ts";
@@ -45,44 +45,44 @@ export async function main(argv: readonly string[]): Promise<number> {
     complain(error.message);
     return EXIT.usage;
   }
-  switch (command.type) {
-    case "help":
-      await Bun.write(Bun.stdout, HELP);
-      return EXIT.left;
-    case "version":
-      await Bun.write(Bun.stdout, `${version}\n`);
-      return EXIT.left;
-    case "chat":
-      return chat(command.options);
-    default:
-      return besides(command);
+  try {
+    switch (command.type) {
+      case "help":
+        await Bun.write(Bun.stdout, HELP);
+        return EXIT.left;
+      case "version":
+        await Bun.write(Bun.stdout, `${version}\n`);
+        return EXIT.left;
+      case "chat":
+        return await chat(command.options);
+      default:
+        return await besides(command);
+    }
+  } catch (error) {
+    return failed(error, "options" in command && command.options.mode === "json");
   }
 }
 
 /** Everything but chatting. */
 async function besides(command: Exclude<Command, { type: "help" | "version" | "chat" }>): Promise<number> {
   const { completions, doctor, history, list, send } = await import("./subcommands.ts");
-  try {
-    switch (command.type) {
-      case "list":
-        return await list(command.options, complain);
-      case "doctor":
-        return await doctor(command.options);
-      case "completions":
-        return await completions(command.shell);
-      case "send":
-        return await send(await settingsOf(command.options, command.options.name), command.text, complain);
-      case "history": {
-        const directory = command.options.data ?? dataDirectory(Bun.env);
-        if (directory !== undefined) return await history(command.options, directory, command);
-        complain("there is no history: $HOME is not set, see --data");
-        return EXIT.failed;
-      }
-      default:
-        return unreachable(command);
+  switch (command.type) {
+    case "list":
+      return list(command.options, complain);
+    case "doctor":
+      return doctor(command.options);
+    case "completions":
+      return completions(command.shell);
+    case "send":
+      return send(await settingsOf(command.options, command.options.name), command.text, complain);
+    case "history": {
+      const directory = command.options.data ?? dataDirectory(Bun.env);
+      if (directory !== undefined) return history(command.options, directory, command);
+      complain("there is no history: $HOME is not set, see --data");
+      return EXIT.failed;
     }
-  } catch (error) {
-    return failed(error, "plain");
+    default:
+      return unreachable(command);
   }
 }
 
@@ -109,16 +109,12 @@ async function chat(options: Options): Promise<number> {
   }
   const name = options.name ?? (await askFirstName());
   if (name === undefined) return EXIT.left;
-  try {
-    const start = await startOf(options, await settingsOf(options, name), mode);
-    const looks = mode === "terminal" && start.entrances.length === 0 && !options.fresh && !options.private;
-    const opened = looks ? await openNear(options, start) : await openFirst(start, mode === "terminal");
-    if (opened === undefined) return EXIT.left;
-    leaveOnSignals(opened.chat);
-    return await run(opened, mode, options);
-  } catch (error) {
-    return failed(error, mode);
-  }
+  const start = await startOf(options, await settingsOf(options, name), mode);
+  const looks = mode === "terminal" && start.entrances.length === 0 && !options.fresh && !options.private;
+  const opened = looks ? await openNear(options, start) : await openFirst(start, mode === "terminal");
+  if (opened === undefined) return EXIT.left;
+  leaveOnSignals(opened.chat);
+  return run(opened, mode, options);
 }
 
 async function settingsOf(options: Options, name: string): Promise<ChatOptions> {
@@ -393,13 +389,18 @@ async function withSpinner<T>(message: string, opening: Promise<T>): Promise<T> 
 
 // How it ends.
 
-async function failed(error: unknown, mode: Mode): Promise<number> {
-  if (!(error instanceof ChatError || error instanceof StoreError)) throw error;
-  if (mode === "json" && error instanceof ChatError) {
-    const event: ChatEvent = { event: "error", code: error.code, message: error.message };
-    await Bun.write(Bun.stdout, `${JSON.stringify(event)}\n`);
-  }
-  complain(error.message);
+async function failed(error: unknown, isJson: boolean): Promise<number> {
+  // Who has seen enough closes the pipe.
+  if (codeOf(error) === "EPIPE") return EXIT.left;
+  if (error instanceof ChatError || error instanceof StoreError) {
+    if (isJson && error instanceof ChatError) {
+      const event: ChatEvent = { event: "error", code: error.code, message: error.message };
+      await Bun.write(Bun.stdout, `${JSON.stringify(event)}\n`).catch(() => {});
+    }
+    complain(error.message);
+  } else if (error instanceof Error && "syscall" in error && error.syscall === "write")
+    complain(`cannot write to stdout: ${error.message.replace(/^\w+: |, write$/g, "")}`);
+  else throw error;
   return EXIT.failed;
 }
 

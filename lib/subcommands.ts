@@ -5,8 +5,8 @@
 import { Chat, type ChatOptions } from "./chat.ts";
 import { completionsFor } from "./completions.ts";
 import { diagnose, findRooms, joinLine, labelOf, settingOf } from "./discovery.ts";
-import { codeOf } from "./errors.ts";
 import { readHistory } from "./history.ts";
+import type { FoundRoom } from "./net/beacon.ts";
 import type { Discovery, Options, Shell } from "./options.ts";
 import type { KeptText } from "./store/archive.ts";
 import { cleanJson, cleanLine, cleanText } from "./ui/clean.ts";
@@ -25,24 +25,21 @@ type Complain = (message: string) => void;
 /** One room a line; in JSON one object a line. Finding none is an answer, too. */
 export async function list({ discovery, mode }: Options, complain: Complain): Promise<number> {
   const rooms = await findRooms(settingOf(discovery));
-  if (mode === "json") {
-    const lines = rooms.map(({ mark, names, members, private: isPrivate, addresses }) => {
-      const places = addresses.map(({ host, port }) => ({ address: host, port }));
-      return `${JSON.stringify({ event: "room", room: mark, names, members, private: isPrivate, addresses: places })}\n`;
-    });
-    await Bun.write(Bun.stdout, lines.join(""));
-    return DONE;
-  }
-  if (rooms.length === 0) complain(`no room was found${whereOf(discovery)}; p2pchat doctor looks for the reason`);
-  const lines = table(rooms.map(room => [labelOf(room), joinLine(room, "<name>", true)]));
-  await Bun.write(Bun.stdout, lines.map(line => `${line}\n`).join(""));
-  return DONE;
+  const isJson = mode === "json";
+  if (rooms.length === 0 && !isJson)
+    complain(`no room was found${whereOf(discovery)}; p2pchat doctor looks for the reason`);
+  return print(
+    isJson ? rooms.map(jsonRoom) : table(rooms.map(room => [labelOf(room), joinLine(room, "<name>", true)])),
+  );
+}
+
+function jsonRoom({ mark, names, members, private: isPrivate, addresses }: FoundRoom): string {
+  const places = addresses.map(({ host, port }) => ({ address: host, port }));
+  return JSON.stringify({ event: "room", room: mark, names, members, private: isPrivate, addresses: places });
 }
 
 export async function doctor({ discovery, host }: Options): Promise<number> {
-  const lines = await diagnose(settingOf(discovery, host), host);
-  await Bun.write(Bun.stdout, `${lines.join("\n")}\n`);
-  return DONE;
+  return print(await diagnose(settingOf(discovery, host), host));
 }
 
 /** Joins, says one text, leaves. 0 only when a peer has confirmed that it has the text. */
@@ -70,18 +67,13 @@ export async function history(
   const write = mode === "json" ? jsonLine : (kept: KeptText) => plainLine(kept, time ?? "24");
   const kept = readHistory(directory, name, range);
   const sink = Bun.stdout.writer({ highWaterMark: SINK_BYTES });
-  try {
-    for (let at = 0; at < kept.length; at += TEXTS_AT_ONCE) {
-      const lines = kept.slice(at, at + TEXTS_AT_ONCE).map(write);
-      await sink.write(lines.join(""));
-      // What a slow reader has not taken yet must not pile up here.
-      await sink.flush();
-    }
-    await sink.end();
-  } catch (error) {
-    // Who has seen enough closes the pipe.
-    if (codeOf(error) !== "EPIPE") throw error;
+  for (let at = 0; at < kept.length; at += TEXTS_AT_ONCE) {
+    const lines = kept.slice(at, at + TEXTS_AT_ONCE).map(write);
+    await sink.write(lines.join(""));
+    // What a slow reader has not taken yet must not pile up here.
+    await sink.flush();
   }
+  await sink.end();
   return DONE;
 }
 
@@ -110,7 +102,12 @@ function stamp(at: number, time: TimeForm): string {
 }
 
 export async function completions(shell: Shell): Promise<number> {
-  await Bun.write(Bun.stdout, completionsFor(shell));
+  return print([completionsFor(shell).trimEnd()]);
+}
+
+async function print(lines: readonly string[]): Promise<number> {
+  // Bun would write nothing by cutting the file that stdout is appended to down to nothing.
+  if (lines.length > 0) await Bun.write(Bun.stdout, `${lines.join("\n")}\n`);
   return DONE;
 }
 

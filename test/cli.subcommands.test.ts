@@ -1,6 +1,6 @@
 /** `p2pchat send`, `history`, `completions`; `list` and `doctor` are in discovery.test.ts. */
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Chat } from "../lib/chat.ts";
@@ -272,5 +272,44 @@ describe("completions", () => {
 
   test.skipIf(!has("fish"))("work in fish", async () => {
     expect(await shell(["fish", "-N"], `${completionsFor("fish")}\ncomplete -C "p2pchat do"`)).toContain("doctor");
+  });
+});
+
+describe("what is printed", () => {
+  /** Runs the program by a shell, which knows where its stdout goes. */
+  async function shell(redirection: string, ...argv: string[]) {
+    const { PATH = "" } = process.env;
+    const env = { PATH, HOME: home, NO_COLOR: "1", P2PCHAT_DISCOVERY: "off" };
+    const command = ["sh", "-c", `"$@" ${redirection}`, "sh", ...program, ...argv];
+    const child = Bun.spawn(command, { cwd: home, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+    running.push(child);
+    const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    return { status: await child.exited, stdout, stderr };
+  }
+
+  test.each([[["list"]], [["list", "--json"]]])(
+    "%j finds nothing, and leaves the file it is appended to",
+    async argv => {
+      writeFileSync(join(home, "log"), "of value\n");
+      expect((await shell(">> log", ...argv)).status).toBe(0);
+      expect(readFileSync(join(home, "log"), "utf8")).toBe("of value\n");
+    },
+  );
+
+  test.skipIf(process.platform !== "linux")("a full disk is one sentence and exit status 1", async () => {
+    for (const word of ["--help", "--version", "doctor"])
+      expect(await shell("> /dev/full", word)).toEqual({
+        status: 1,
+        stdout: "",
+        stderr: "p2pchat: cannot write to stdout: no space left on device\n",
+      });
+  });
+
+  test("who has seen enough closes the pipe, and nobody complains", async () => {
+    for (const word of ["--help", "--version", "doctor"]) {
+      const child = spawn([word]);
+      await child.stdout.cancel();
+      expect([await child.stderr.text(), await child.exited]).toEqual(["", 0]);
+    }
   });
 });
