@@ -30,6 +30,7 @@ const bindings = {
   redraw: ["\x0c"],
   right: ["\x1b[C", "\x1bOC", "\x06", "\x1b[1;2C"],
   search: ["\x12"],
+  suspend: ["\x1a"],
   up: ["\x1b[A", "\x1bOA", "\x10"],
   "word-left": ["\x1bb", "\x1bB", "\x1b[1;5D", "\x1b[1;3D", "\x1b[5D", "\x1bOd", "\x1b\x1b[D"],
   "word-right": ["\x1bf", "\x1bF", "\x1b[1;5C", "\x1b[1;3C", "\x1b[5C", "\x1bOc", "\x1b\x1b[C"],

@@ -155,6 +155,11 @@ export class Look {
     return `${this.colors.gray("└")}  ${this.colors.dim("Left the room.")}`;
   }
 
+  /** Stopped by Ctrl-Z. */
+  resting(): string {
+    return `${this.colors.gray("└")}  ${this.colors.dim("Stopped: fg goes on; until then you seem lost to others.")}`;
+  }
+
   private paint(color: string, text: string): string {
     return this.colors.isColorSupported ? `\x1b[${color}m${text}\x1b[39m` : text;
   }

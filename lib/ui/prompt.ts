@@ -21,6 +21,8 @@ export interface PromptHooks {
   draw(): void;
   /** The user wants the screen painted anew. */
   redraw(): void;
+  /** The user wants the shell for a while. */
+  suspend(): void;
   /** What Tab offers here. */
   complete(line: string, cursor: number): Completion;
   /** A line that was sent. */
@@ -150,6 +152,9 @@ export class Prompt {
         break;
       case "redraw":
         this.#hooks.redraw();
+        break;
+      case "suspend":
+        this.#hooks.suspend();
         break;
       case "search":
         this.#search = { words: "", place: -1, draft: this.#draft.text };

@@ -129,10 +129,19 @@ export class Screen {
     this.redraw();
   }
 
-  /** The terminal has changed, or somebody else wrote on it. */
+  /** The terminal has changed, or somebody else has written on it. */
   redraw(): void {
     this.#anew = true;
     this.draw();
+  }
+
+  /** Puts `line` where the frame was and gives the terminal to the shell for a while: `redraw` takes it back. */
+  rest(line: string): void {
+    this.#output.write(this.#spell(`${this.#toFrameTop()}${eraseDown}${line}\r\n${modesOff}`));
+    // What the shell will write there is not ours to erase.
+    this.#ownsScreen = false;
+    this.#printed = 0;
+    this.#cursorRow = 0;
   }
 
   /** Puts `lines` where the frame was and leaves the terminal as it was found. */

@@ -56,6 +56,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
     submit: runLine,
     draw: () => screen.draw(),
     redraw: () => screen.redraw(),
+    suspend: () => suspend(look.resting()),
     complete: (line: string, cursor: number) => complete(talk, line, cursor),
     sent: (line: string) => chat.addTypedLine(line),
     focus: (here: boolean) => {
@@ -86,7 +87,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
     // Who shares a line with others is written into it, which leaves the prompt as it was.
     if (isOther) screen.draw();
   });
-  const give = takeTerminal(screen, output);
+  const { give, suspend } = takeTerminal(screen, output);
   try {
     const ends: Promise<FrontEnd>[] = [
       prompt.run(process.stdin).then(() => "quit"),
@@ -102,14 +103,22 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   }
 }
 
-/** The terminal is ours, in its modes and sizes. Returns the way to give it back. */
-function takeTerminal(screen: Screen, output: TerminalOutput): () => void {
+/** The terminal is ours, in its modes and sizes. Returns the ways to give it back, for ever and for a while. */
+function takeTerminal(screen: Screen, output: TerminalOutput) {
   const onResize = () => screen.redraw();
   const onContinue = () => {
     // The shell had the terminal meanwhile, and gave it its own modes.
     process.stdin.setRawMode(true);
     output.write(modesOn);
     screen.redraw();
+  };
+  const suspend = (line: string) => {
+    screen.rest(line);
+    process.stdin.setRawMode(false);
+    // To all of the job, as the terminal itself would do it: the shell may wait for who started us.
+    process.kill(0, "SIGTSTP");
+    // Here again: continued, or there was no shell to stop for.
+    onContinue();
   };
   const restore = () => {
     screen.close([]);
@@ -120,9 +129,10 @@ function takeTerminal(screen: Screen, output: TerminalOutput): () => void {
   // Whatever ends the program, the shell gets its terminal back.
   process.on("exit", restore);
   output.write(modesOn);
-  return () => {
+  const give = () => {
     process.stdout.off("resize", onResize);
     process.off("SIGCONT", onContinue);
     process.off("exit", restore);
   };
+  return { give, suspend };
 }

@@ -62,6 +62,32 @@ test("Ctrl-D in a line that holds something deletes and does not leave", async (
   await alice.until("Alice: bc");
 });
 
+test("Ctrl-Z gives the terminal to the shell as it was, and fg brings back the line half typed", async () => {
+  await using world = await World.open();
+  const shell = world.jobs();
+  await shell.until(/^\$$/m);
+  shell.type('"$P2PCHAT" Alice --new --host 127.0.0.1\r');
+  const bob = world.terminal(["Bob", "127.0.0.1", await portOn(shell)]);
+  await shell.until("→ Bob joined");
+  shell.type("half a line");
+  await shell.until("› half a line");
+  shell.type("\x1a");
+  await shell.until(/→ Bob joined\n└ {2}Stopped: fg goes on.*\n+.*Stopped.*\n\$$/m);
+  expect(shell.screen().join("\n")).not.toContain("half a line");
+  expect(shell.isRaw()).toBe(false);
+  bob.type("are you there?\r");
+  shell.type("echo mean''while; fg\r");
+  await shell.until("› half a line");
+  await shell.until(/→ Bob joined\n.* Bob: are you there\?\nAlice ⋅ 2 › half a line$/m);
+  expect(shell.isRaw()).toBe(true);
+  // What the shell had on the screen has scrolled away, and is not lost.
+  expect(shell.scrollback()).toContain("meanwhile");
+  shell.type(" more\r");
+  await bob.until("Alice: half a line more");
+  shell.type(":q\r");
+  await shell.until(/Left the room\.\n\$$/m);
+});
+
 test("Escape does not leave", async () => {
   await using world = await World.open();
   const alice = world.terminal(["Alice"]);

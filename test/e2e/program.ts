@@ -68,6 +68,12 @@ export class World {
     return this.#track(new Program(["sh", "-c", script], { ...this.#env(setup), P2PCHAT: this.program }));
   }
 
+  /** A shell on a terminal, which knows of jobs; `$P2PCHAT` is the program. */
+  jobs(setup: Setup & TerminalSetup = {}): Terminal {
+    const env = { ...this.#env(setup), P2PCHAT: this.program, PS1: "$ ", ENV: undefined };
+    return this.#track(Terminal.start(["sh", "-i"], { ...setup, env }));
+  }
+
   /** Where a machine keeps what belongs to p2pchat, unless told otherwise. */
   disk(machine = "here"): string {
     return join(this.directory, machine);
