@@ -286,10 +286,11 @@ export class Chat implements ChatControl {
   }
 
   search(query: string, limit: number): PastView[] {
-    const found = this.records.search(query, limit);
-    if (this.store.isBehind)
-      this.notify("not all can be searched yet, the latest may be missing: ask again in a moment");
-    return found;
+    return this.records.search(query, limit);
+  }
+
+  get isSearchBehind(): boolean {
+    return this.store.isBehind;
   }
 
   history(limit: number, name?: string): PastView[] {

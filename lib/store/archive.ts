@@ -18,7 +18,7 @@ import {
 } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { expressionOf, indexed } from "./words.ts";
+import { expressionOf, indexed, isTooShort } from "./words.ts";
 
 /** One text from the store. */
 export interface KeptText {
@@ -80,6 +80,7 @@ export class Archive {
 
   /** The newest texts with all of these words, or that fit an FTS5 query; oldest first. Throws `QueryError`. */
   search(query: string, limit: number): KeptText[] {
+    if (isTooShort(query)) throw new QueryError("that cannot be searched for: before a * go two letters or more");
     const words = expressionOf(query);
     const find = this.statement<{ rowid: number }>(
       "SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY rowid DESC LIMIT ?",
@@ -219,10 +220,14 @@ function hits<Hit>(find: () => Hit[], query: string): Hit[] {
   } catch (error) {
     // Whatever FTS5 says of a query has this code; a database in trouble has another.
     if (!(error instanceof Error) || codeOf(error) !== "SQLITE_ERROR") throw error;
-    const quotes = query.split('"').length - 1;
-    const why = quotes % 2 === 1 ? "a quote is not closed" : error.message.replace(/^fts5: /, "");
-    throw new QueryError(`that cannot be searched for: ${why}; plain words always can`);
+    throw new QueryError(`that cannot be searched for: ${whyNot(query, error.message)}`);
   }
+}
+
+function whyNot(query: string, message: string): string {
+  if (query.split('"').length % 2 === 0) return "a quote is not closed";
+  if (message.startsWith("unknown special query")) return "a * goes behind the first letters of a word";
+  return `${message.replace(/^fts5: /, "")}; in quotes it can`;
 }
 
 function decoded(row: Row): Post | undefined {

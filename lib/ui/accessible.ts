@@ -42,6 +42,8 @@ export async function runAccessible(chat: ChatControl, times: Times, doctor?: ()
     cancel: () => void process.stdin.pause(),
   });
   const end = await runLines(chat, { stay: false, input }, front);
+  // The terminal may be gone.
+  await Bun.write(Bun.stdout, "You have left the room.\n").catch(() => {});
   return end === "input" ? "quit" : end;
 }
 

@@ -62,15 +62,15 @@ export const commands: readonly Command[] = [
     name: "/help",
     parameters: [{ name: "command", optional: true, words: () => commands.map(command => command.name.slice(1)) }],
     help: "shows this, or how one command goes",
-    run(_talk, { command }) {
-      const lines = command === undefined ? helpLines() : helpOn(command);
+    run({ tip }, { command }) {
+      const lines = command === undefined ? [tip, ...helpLines()] : helpOn(command);
       return shown(lines, { lines });
     },
   },
   {
     name: "/who",
     aliases: ["/names"],
-    help: "who is here, where, how far, and how long silent",
+    help: "who is here, where, how far, how long silent",
     run({ chat }) {
       const members = chat.presence();
       return shown(memberLines(members), { members });
@@ -158,6 +158,7 @@ export const commands: readonly Command[] = [
     name: "/back",
     help: "tells all that you are back",
     run({ chat }) {
+      if (chat.presence().find(({ self }) => self)?.away === null) return said("You are not away.", { away: null });
       chat.setAway(null);
       return done;
     },
@@ -165,7 +166,7 @@ export const commands: readonly Command[] = [
   {
     name: "/ignore",
     parameters: [optional(name)],
-    help: "shows nothing more of somebody; alone: lists them",
+    help: "hides what somebody says; alone: lists whose",
     run({ chat }, { name: wanted }) {
       if (wanted !== undefined) {
         const member = chat.setIgnored(wanted, true);
@@ -190,7 +191,7 @@ export const commands: readonly Command[] = [
   {
     name: "/verify",
     parameters: [name, { name: "answer", optional: true, words: () => ["yes", "no"] }],
-    help: "a phrase to compare by voice: is it really them?",
+    help: "a phrase to compare by voice: really them?",
     run({ chat }, { name: wanted = "", answer }) {
       if (answer === undefined) {
         const phrase = chat.phrase(wanted);
@@ -208,7 +209,10 @@ export const commands: readonly Command[] = [
     help: 'finds words, "a phrase", wor*, a OR b, a NOT b',
     run({ chat, times }, { text: words = "" }) {
       const messages = chat.search(words, searchMaxTexts);
-      return shown(messages.length === 0 ? ["Nothing was found."] : pastLines(messages, times), { messages });
+      const lines = messages.length === 0 ? ["Nothing was found."] : pastLines(messages, times);
+      const complete = !chat.isSearchBehind;
+      if (!complete) lines.push("Not all can be searched yet, the latest may be missing: ask again in a moment.");
+      return shown(lines, { messages, complete });
     },
   },
   {
@@ -247,13 +251,17 @@ export const commands: readonly Command[] = [
   {
     name: "/bell",
     parameters: [{ name: "rule", optional: true, words: () => bellRules }],
-    help: "when the terminal rings while you look elsewhere",
+    help: "when the terminal rings while you look away",
     run({ chat }, { rule }) {
       if (rule !== undefined && !bellRules.some(known => known === rule)) throw usageError(this);
       if (rule !== undefined) chat.set("bell", rule);
       const now = bellRule(chat);
-      const why = { mentions: "when you are named or written to alone", all: "for every text", off: "never" };
-      return said(`The bell rings ${why[now]}.`, { rule: now });
+      const why = {
+        mentions: "rings when you are named or written to alone",
+        all: "rings for every text",
+        off: "is off",
+      };
+      return said(`The bell ${why[now]}.`, { rule: now });
     },
   },
   {
@@ -302,17 +310,16 @@ function argumentsOf(command: Command, argument: string): Arguments {
   const { parameters = [] } = command;
   const given: Arguments = {};
   let rest = argument;
-  for (const parameter of parameters) {
-    if (rest === "") break;
+  while (rest !== "") {
     const [, word = "", more = ""] = /^(\S+)\s*([\s\S]*)$/.exec(rest) ?? [];
-    // A number is never a name where a number is asked for: /history 50.
-    const isNumber = /^\d{1,9}$/.test(word);
-    if (parameter.name === "limit" ? !isNumber : isNumber && parameters.some(({ name }) => name === "limit")) continue;
-    given[parameter.name] = parameter.name === "text" ? rest : word;
-    rest = parameter.name === "text" ? "" : more;
+    // A number is never a name where a number is asked for: /history 50, /history 50 Bob.
+    const isLimit = /^\d{1,9}$/.test(word) && parameters.some(({ name }) => name === "limit");
+    const next = parameters.find(({ name }) => given[name] === undefined && (name === "limit") === isLimit);
+    if (next === undefined) throw usageError(command);
+    given[next.name] = next.name === "text" ? rest : word;
+    rest = next.name === "text" ? "" : more;
   }
-  const isMissing = parameters.some(parameter => !parameter.optional && given[parameter.name] === undefined);
-  if (isMissing || rest !== "") throw usageError(command);
+  if (parameters.some(({ name, optional }) => !optional && given[name] === undefined)) throw usageError(command);
   return given;
 }
 
@@ -343,7 +350,8 @@ function nearestTo(word: string): string | undefined {
   const wanted = word.toLowerCase();
   let [nearest] = Object.entries(elsewhere).find(([, words]) => words.split(" ").includes(wanted.slice(1))) ?? [];
   if (nearest !== undefined) return nearest;
-  let least = 3;
+  // Of a short word hardly anything may be wrong.
+  let least = wanted.length < 5 ? 2 : 3;
   for (const known of byWord.keys()) {
     const distance = known.startsWith(wanted) ? 1 : editDistance(wanted, known);
     if (distance < least) [nearest, least] = [known, distance];
@@ -363,13 +371,7 @@ function usageError(command: Command): ChatError {
 }
 
 function helpLines(): string[] {
-  const rows = commands.map(command => [[usageOf(command), ...(command.aliases ?? [])].join(" "), command.help]);
-  // The commands last: on a small screen they are what is left of it.
-  return [
-    "Anything else is said to everybody; //x says /x. ✓ behind a text: all have it.",
-    "Tab completes, up and down recall lines, Ctrl-R finds one, Alt-Enter adds one.",
-    ...table(rows),
-  ];
+  return table(commands.map(command => [[usageOf(command), ...(command.aliases ?? [])].join(", "), command.help]));
 }
 
 function helpOn(word: string): string[] {

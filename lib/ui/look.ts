@@ -23,6 +23,8 @@ const palettes = {
   256: { members: ["28", "30", "31", "63", "64", "98", "130", "163"].map(code => `38;5;${code}`), warning: "38;5;130" },
   16: { members: ["35", "94", "95", "39"], warning: "35" },
 } as const;
+/** Cells that a column of words wants at the least. */
+const columnMin = 20;
 /** Names in one line about many. */
 const namesShown = 3;
 
@@ -165,19 +167,28 @@ export class Look {
   }
 
   private block(lines: readonly string[]): string[] {
-    const columns = this.columns() - 3;
-    // What does not fit goes below its own column.
-    const indent = (line: string) => Bun.stringWidth(/^\S.*? {2,}(?=\S)/.exec(line)?.[0] ?? "");
-    const rows = lines.flatMap(line => {
-      const offset = indent(line);
-      return wrapped(isolate(cleanLine(line)), columns, offset > 0 && offset < columns / 2 ? offset : 4);
-    });
+    const rows = lines.flatMap(line => inColumns(isolate(cleanLine(line)), this.columns() - 3));
     return rows.map(row => `${this.colors.dim("│")} ${row}`);
   }
 
   private sentence(sign: string, text: string, paint: (text: string) => string): string[] {
     return wrapped(`${sign} ${isolate(cleanLine(text))}`, this.columns() - 1, 2).map(paint);
   }
+}
+
+/** Rows of a table's line: what does not fit goes below its own column, or where that is narrow below the first one. */
+function inColumns(line: string, columns: number): string[] {
+  const [head = ""] = /^\S.*? {2,}(?=\S)/.exec(line) ?? [];
+  const offset = Bun.stringWidth(head);
+  if (offset > 0 && columns - offset < columnMin && Bun.stringWidth(line) > columns) {
+    const below = wrapped(line.slice(head.length), columns - 2, 0).map(row => `  ${row}`);
+    return [...wrapped(head.trimEnd(), columns, 2), ...below];
+  }
+  // A short cell ("3.9 ms") stays in one piece.
+  const glued = line.replace(/(?<= {2})\S{1,8} \S{1,8}(?: \S{1,3})?(?= {2}|$)/g, cell =>
+    cell.replaceAll(" ", "\u00a0"),
+  );
+  return wrapped(glued, columns, offset || 2).map(row => row.replaceAll("\u00a0", " "));
 }
 
 /** Rows of a sentence, cut between words; what is not the first is indented. Texts of others are left to the terminal. */

@@ -59,8 +59,10 @@ export class Prompt {
   #error = "";
   /** Tab was pressed last: again takes the next candidate. */
   #offer: { readonly completion: Completion; readonly index: number; readonly shown: string } | undefined;
-  /** Ctrl-R: the words, and the line they were found in. */
-  #search: { readonly words: string; readonly place: number; readonly draft: string } | undefined;
+  /** Ctrl-R: the words, the line that was found last, and whether they are in it. */
+  #search:
+    | { readonly words: string; readonly place: number; readonly found: boolean; readonly draft: string }
+    | undefined;
   /** The first row of a tall draft that is shown. */
   #top = 0;
 
@@ -157,7 +159,7 @@ export class Prompt {
         this.#hooks.suspend();
         break;
       case "search":
-        this.#search = { words: "", place: -1, draft: this.#draft.text };
+        this.#search = { words: "", place: -1, found: true, draft: this.#draft.text };
         break;
       default:
         this.#draft.handle(key.action);
@@ -179,7 +181,9 @@ export class Prompt {
   /** The next candidate, or the one before. */
   #complete(step: 1 | -1): void {
     const { text, cursor } = this.#draft;
-    const again = this.#offer?.shown === text ? this.#offer : undefined;
+    // The only candidate was taken: what can follow it is next.
+    const isNext = this.#offer?.completion.candidates.length === 1;
+    const again = this.#offer?.shown === text && !isNext ? this.#offer : undefined;
     const completion = again?.completion ?? this.#hooks.complete(text, cursor);
     const { candidates, from, to } = completion;
     const count = candidates.length;
@@ -207,10 +211,11 @@ export class Prompt {
   }
 
   #seek(words: string, before: number | undefined): void {
-    const found = words === "" ? -1 : this.#draft.findEarlier(words, before);
-    const place = found < 0 ? (this.#search?.place ?? -1) : found;
-    if (found >= 0) this.#draft.recall(found);
-    this.#search = { words, place, draft: this.#search?.draft ?? "" };
+    const place = words === "" ? -1 : this.#draft.findEarlier(words, before);
+    const found = place >= 0;
+    if (found) this.#draft.recall(place);
+    const { place: last = -1, draft = "" } = this.#search ?? {};
+    this.#search = { words, place: found ? place : last, found: found || words === "", draft };
   }
 
   /** `Alice ⋅ 3 › `, shortened until half of the row is left to type in. */
@@ -261,8 +266,8 @@ export class Prompt {
     const { bold, dim } = this.#colors;
     if (rows < 4) return [];
     if (this.#search !== undefined) {
-      const { words, place } = this.#search;
-      const none = place < 0 && words !== "" ? ", not found" : "";
+      const { words, found } = this.#search;
+      const none = found ? "" : ", not found";
       return [
         dim(Bun.sliceAnsi(`search: ${cleanLine(words)}${none}  (Ctrl-R older, Enter takes it, Ctrl-G ends)`, 0, width)),
       ];

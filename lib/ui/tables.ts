@@ -6,34 +6,38 @@ import { duration, type Times } from "./times.ts";
 import type { MemberView, PastView, PersonView, PresenceView } from "./view.ts";
 
 /** Who is here: name, address, direct or relayed, round trip, and what is known of their doings. */
-export function memberLines(members: readonly (MemberView & Partial<PresenceView>)[]): string[] {
+export function memberLines(members: readonly Presence[]): string[] {
   return table(
-    members.map(({ name, address, port, self, linked, rtt_ms, idle_ms = null, away = null, verified = false }) => [
-      `${cleanLine(name)}${verified ? " ✓" : ""}`,
-      hostPort(address, port),
-      self ? "you" : linked ? "linked" : "relayed",
-      rtt_ms === null || self ? "" : `${rtt_ms < 10 ? rtt_ms.toFixed(1) : Math.round(rtt_ms)} ms`,
-      idle_ms === null ? "" : `idle ${duration(idle_ms)}`,
-      away === null ? "" : away === "away" ? away : `away: ${cleanLine(away)}`,
-    ]),
+    members.map(member => [`${cleanLine(member.name)}${member.verified ? " ✓" : ""}`, ...presenceCells(member)]),
   );
+}
+
+type Presence = MemberView & Partial<PresenceView>;
+
+function presenceCells({ address, port, self, linked, rtt_ms, idle_ms = null, away = null }: Presence): string[] {
+  return [
+    hostPort(address, port),
+    self ? "you" : linked ? "linked" : "relayed",
+    rtt_ms === null || self ? "" : `${rtt_ms < 10 ? rtt_ms.toFixed(1) : Math.round(rtt_ms)} ms`,
+    idle_ms === null ? "" : `idle ${duration(idle_ms)}`,
+    away === null ? "" : away === "away" ? away : `away: ${cleanLine(away)}`,
+  ];
 }
 
 export function personLines(person: PersonView, times: Times): string[] {
   const { name, member, fingerprint, verified, ignored, other_key_seen, present } = person;
   const state =
     verified === null ? `no; /verify ${cleanLine(name)} tells how` : `yes, ${times.stamp(verified) || "by you"}`;
-  return [
-    ...table([
-      ["name", cleanLine(name)],
-      ["key", fingerprint],
-      ["member", member],
-      ["verified", state],
-    ]),
-    ...(present === null ? ["not here now"] : memberLines([present])),
-    ...(ignored ? ["ignored: you do not see what they say"] : []),
-    ...(other_key_seen ? ["the first who had this name here had another key"] : []),
-  ];
+  const here = present === null ? ["not now"] : presenceCells(present).filter(cell => cell !== "");
+  return table([
+    ["name", cleanLine(name)],
+    ["here", here.join(", ")],
+    ["key", fingerprint],
+    ["member", member],
+    ["verified", state],
+    ...(ignored ? [["ignored", "yes: you do not see what they say"]] : []),
+    ...(other_key_seen ? [["warning", "the first who had this name here had another key"]] : []),
+  ]);
 }
 
 /** One line a text. */

@@ -21,6 +21,8 @@ export class Talk {
     readonly times: Times = new Times(),
     /** Looks for the reason why one may see nobody, and tells it by and by. */
     readonly doctor?: () => unknown,
+    /** What /help says first. */
+    readonly tip = "Anything else is said to everybody; //x says /x.",
   ) {}
 
   /** To be told of all events. */
@@ -40,7 +42,10 @@ export class Talk {
 
   reply(text: string): void {
     if (this.lastDirect === undefined)
-      throw new ChatError("no_such_member", "nobody has written to you alone yet; /msg <name> <text> does");
+      throw new ChatError(
+        "no_such_member",
+        "nobody has written to you alone yet; /msg <name> <text> writes to somebody",
+      );
     this.tell(this.lastDirect, text);
   }
 

@@ -32,12 +32,14 @@ const rosterEvents: ReadonlySet<ChatEvent["event"]> = new Set(["listening", "joi
 /** Rows that the opening and the prompt want for themselves. */
 const openingRows = 12;
 const bell = "\x07";
+/** One row, so that all of /help is on a screen of 24. */
+const keysTip = "Tab completes, up and Ctrl-R recall, Alt-Enter: new line. ✓: all have it.";
 
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
 export async function runTerminal(chat: ChatControl, options: TerminalOptions = {}): Promise<FrontEnd> {
   const times = new Times(options.time);
   if (isAccessible()) return runAccessible(chat, times, options.doctor);
-  const talk = new Talk(chat, times, options.doctor);
+  const talk = new Talk(chat, times, options.doctor, keysTip);
   const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
   const invitation = () => chat.invitation();
   const look = new Look(picocolors, times, () => size().columns, invitation, coloursOf(process.env));

@@ -133,6 +133,8 @@ export interface ChatControl {
   ignored(): PersonView[];
   /** The newest texts with these words, oldest first. */
   search(query: string, limit: number): PastView[];
+  /** The last search did not look through everything; the latest may be missing. */
+  readonly isSearchBehind: boolean;
   /** The latest texts, of one name if given, oldest first. */
   history(limit: number, name?: string): PastView[];
   /** What a friend types to join. */

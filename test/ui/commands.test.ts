@@ -64,8 +64,24 @@ test("a command without what it needs tells how it goes", () => {
   expect(become("/nick two words")).toBe("bad_command: it goes like this: /nick <name>");
 });
 
-test("/history wants a number above 0", () => {
+test("/history takes a name and a number above 0, either first", () => {
   expect(become("/history 0")).toBe("bad_command: it goes like this: /history [name] [limit]");
+  expect(become("/history 5 6")).toBe("bad_command: it goes like this: /history [name] [limit]");
+  for (const line of ["/history 5 Bob", "/history Bob 5"]) expect(become(line)).toEqual(["Nothing was said yet."]);
+});
+
+test("/back without having been away says so, and tells nobody", () => {
+  expect(become("/back")).toEqual(["You are not away."]);
+});
+
+test("/search says where it did not look through everything", () => {
+  const chat = new FakeChat();
+  chat.isSearchBehind = true;
+  const { lines } = submit(new Talk(chat), "/search fox") as { lines: readonly string[] };
+  expect(lines).toEqual([
+    "Nothing was found.",
+    "Not all can be searched yet, the latest may be missing: ask again in a moment.",
+  ]);
 });
 
 test("/nick renames, and says why when it cannot", () => {
@@ -85,7 +101,7 @@ test("an unknown command is not said, and the nearest one is suggested", () => {
     ["?", "/help"],
   ])
     expect(become(`/${word}`)).toContain(`did you mean ${command}?`);
-  expect(become("/frobnicate")).toContain("/help lists them");
+  for (const word of ["/frobnicate", "/foo", "/win"]) expect(become(word)).toContain("/help lists them");
   expect(become(`/${"x".repeat(1000)}`).length).toBeLessThan(150);
 });
 
@@ -104,6 +120,16 @@ test("/help names every command with all its words", () => {
   for (const command of commands) {
     for (const word of [usageOf(command), ...(command.aliases ?? []), command.help]) expect(help).toContain(word);
   }
+});
+
+test("/whois is one table", () => {
+  expect(become("/whois Bob")).toEqual([
+    "name      Bob",
+    "here      10.0.0.5:4000, linked, 12 ms",
+    "key       6668 7aad f862 bd77 6c8f",
+    "member    7455b42155a93373",
+    "verified  no; /verify Bob tells how",
+  ]);
 });
 
 test("/doctor starts the search where there is one, and says so where there is none", () => {

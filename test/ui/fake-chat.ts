@@ -55,6 +55,8 @@ export class FakeChat implements ChatControl {
     }));
   }
 
+  isSearchBehind = false;
+
   /** What members do, by name. */
   readonly states = new Map<string, Partial<PresenceView>>();
 
@@ -77,6 +79,7 @@ export class FakeChat implements ChatControl {
 
   setAway(reason: string | null): void {
     this.#did(`away ${reason}`);
+    this.states.set(this.name, { away: reason });
     this.emit({ event: "away", name: this.name, member: "00000000000000a1", text: reason });
   }
 

@@ -50,12 +50,19 @@ test("what people type is a command here, too, with its parameters as fields", a
   const results = parsed(output).filter(event => (event as { event: string }).event === "result");
   expect(results).toEqual([
     { event: "result", command: "history", messages: [] },
-    { event: "result", command: "search", messages: [] },
+    { event: "result", command: "search", messages: [], complete: true },
     { event: "result", command: "whois", member: expect.objectContaining({ name: "Bob", ignored: false }) },
     { event: "result", command: "verify", phrase: "kurab kodis gadov forog kuhob" },
     { event: "result", command: "ignore", member: expect.objectContaining({ name: "Bob", ignored: true }) },
     { event: "result", command: "topic", topic: "lunch" },
   ]);
+});
+
+test("a search that did not look through everything says so", async () => {
+  const chat = new FakeChat();
+  chat.isSearchBehind = true;
+  const { output } = await run(runJson, chat, ['{"command":"search","text":"x"}\n']);
+  expect(parsed(output)).toContainEqual({ event: "result", command: "search", messages: [], complete: false });
 });
 
 test("every command of the table has a form here, and an unknown one is told of all of them", async () => {

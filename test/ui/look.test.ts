@@ -3,8 +3,9 @@ import { describe, expect, test } from "bun:test";
 import picocolors from "picocolors";
 import { Look } from "../../lib/ui/look.ts";
 import { coloursOf } from "../../lib/ui/spell.ts";
+import { memberLines } from "../../lib/ui/tables.ts";
 import { Times } from "../../lib/ui/times.ts";
-import { message } from "./fake-chat.ts";
+import { member, message } from "./fake-chat.ts";
 
 type Rgb = readonly [number, number, number];
 
@@ -102,4 +103,27 @@ test("how many colours there are is what TERM and COLORTERM say", () => {
   expect(["xterm", "linux", "screen", undefined].map(TERM => coloursOf({ TERM }))).toEqual([16, 16, 16, 16]);
   expect(["xterm-256color", "tmux-256color", "xterm-direct"].map(TERM => coloursOf({ TERM }))).toEqual([256, 256, 256]);
   expect(coloursOf({ TERM: "foot", COLORTERM: "truecolor" })).toBe(256);
+});
+
+test("a table on a narrow screen keeps its short cells whole, and its second column below the first", () => {
+  const members = [
+    { ...member("Bob", 2.14), idle_ms: 24_000 },
+    { ...member("Carol"), away: "gone fishing" },
+  ];
+  const rows = (columns: number) =>
+    new Look(picocolors.createColors(false), new Times(), () => columns).reply("/who", memberLines(members)).slice(1);
+  expect(rows(80)).toEqual([
+    "│ Bob    10.0.0.5:4000  linked   2.1 ms  idle 24 s",
+    "│ Carol  10.0.0.5:4000  relayed                     away: gone fishing",
+  ]);
+  expect(rows(40)).toEqual([
+    "│ Bob    10.0.0.5:4000  linked   2.1 ms",
+    "│        idle 24 s",
+    "│ Carol  10.0.0.5:4000  relayed",
+    "│        away: gone fishing",
+  ]);
+  expect(rows(24)).toEqual([
+    ...["│ Bob", "│   10.0.0.5:4000", "│   linked   2.1 ms", "│   idle 24 s"],
+    ...["│ Carol", "│   10.0.0.5:4000", "│   relayed", "│   away: gone fishing"],
+  ]);
 });
