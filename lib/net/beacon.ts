@@ -10,11 +10,11 @@
  * imported by nobody at start-up.
  */
 import { createSocket, type Socket } from "node:dgram";
+import { Bucket } from "../bucket.ts";
 import type { Address, RoomId } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { isLoopback, plainHost } from "./addresses.ts";
-import { Bucket } from "./bucket.ts";
 import {
   decodePacket,
   encodePacket,

@@ -13,7 +13,7 @@ import { type Address, type MemberId, PostKind, type RoomId } from "../codec/pos
 import { codeOf, PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Handshake } from "./handshake.ts";
-import { Allowance, type Turns, type Worker } from "./turns.ts";
+import { allowanceOf, type Turns, type Worker } from "./turns.ts";
 
 /** How long a link waits for what. Tests make them shorter. */
 export interface Deadlines {
@@ -82,7 +82,7 @@ export class Link implements Worker {
   private everUp = false;
   /** Who is there, once it is up. */
   private peer: MemberId | undefined;
-  allowance = new Allowance(0, 0);
+  allowance = allowanceOf(0, 0);
 
   constructor(
     readonly id: number,

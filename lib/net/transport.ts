@@ -6,12 +6,12 @@
  * is heard of that link and nothing of it is kept. Accepted links have odd ids, made here; dialled ones even ids, chosen
  * by the caller and never used twice.
  */
+import { Bucket } from "../bucket.ts";
 import type { ByeReason, LinkId, Message, PeerInfo, RefusalInfo, RefusalReason } from "../codec/message.ts";
 import type { Address, MemberId, RoomId } from "../codec/post.ts";
 import { assert, ChatError, codeOf, type PeerError, type PeerFault } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { isLoopback, LOOPBACKS, originOf, plainHost } from "./addresses.ts";
-import { Bucket } from "./bucket.ts";
 import { type Certificate, makeCertificate } from "./certificate.ts";
 import { Handshake, type Self } from "./handshake.ts";
 import { DEADLINES, type Deadlines, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";

@@ -15,46 +15,30 @@
  * hardly less in a second; a flood of small things becomes a trickle. What a message costs is reckoned, not measured: on a
  * busy machine everything takes long, and nobody here is to blame.
  */
+import { Bucket } from "../bucket.ts";
 import { limits } from "../limits.ts";
 
 /** Whoever takes turns. Everything here is by `performance.now()`. */
 export interface Worker {
-  readonly allowance: Allowance;
+  /** Of work that it may ask for, in ms. */
+  readonly allowance: Bucket;
   /** Works until then, or until it has nothing left to do; returns whether something is left. */
   work(until: number): boolean;
 }
 
-/** Work that may be asked for, in ms; less than none is debt. */
-export class Allowance {
-  /** When it last handed us something to read. */
-  saidAt = Number.NEGATIVE_INFINITY;
-
-  constructor(
-    private at: number,
-    private ms: number,
-  ) {}
-
-  /** What there is at `now`. */
-  balance(now: number): number {
-    const { allowanceMaxMs, allowancePerSecondMs } = limits;
-    this.ms = Math.min(allowanceMaxMs, this.ms + ((now - this.at) / 1_000) * allowancePerSecondMs);
-    this.at = now;
-    return this.ms;
-  }
-
-  spend(ms: number): void {
-    this.ms = Math.max(-limits.allowanceMaxMs, this.ms - ms);
-  }
+export function allowanceOf(ms: number, now: number): Bucket {
+  return new Bucket(limits.allowancePerSecondMs, limits.allowanceMaxMs, ms, now);
 }
 
 export class Turns {
   /** Those that are behind, and how much time of theirs is overdrawn, in ms. */
   private readonly waiting = new Map<Worker, number>();
-  /** All that have said anything, and those that have spent more time than they had and not gained it back. */
-  private readonly speakers = new Set<Worker>();
+  /** All that have handed us a post, and when they last did. */
+  private readonly speakers = new Map<Worker, number>();
+  /** Those that have spent more time than they had and not gained it back. */
   private readonly debtors = new Set<Worker>();
   /** What newcomers begin with comes out of this. */
-  private readonly pot = new Allowance(0, limits.allowanceMaxMs);
+  private readonly pot = allowanceOf(limits.allowanceMaxMs, 0);
   private hurryUntil = Number.NEGATIVE_INFINITY;
   private isDue = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -72,10 +56,10 @@ export class Turns {
   }
 
   /** What a link that is up begins with: many that come at once have little each. */
-  newcomer(now: number): Allowance {
-    const ms = Math.max(0, Math.min(limits.allowanceStartMs, this.pot.balance(now) / 2));
+  newcomer(now: number): Bucket {
+    const ms = Math.max(0, Math.min(limits.allowanceStartMs, this.pot.level(now) / 2));
     this.pot.spend(ms);
-    return new Allowance(now, ms);
+    return allowanceOf(ms, now);
   }
 
   /** What comes before then was asked for: nobody is slowed down. */
@@ -85,8 +69,7 @@ export class Turns {
 
   /** `worker` has handed us a post. */
   said(worker: Worker, now: number): void {
-    worker.allowance.saidAt = now;
-    this.speakers.add(worker);
+    this.speakers.set(worker, now);
   }
 
   /** What `worker` has used, in µs. Where many are in debt, a few share what they gain. */
@@ -94,18 +77,17 @@ export class Turns {
     const { allowance } = worker;
     const many = this.debtors.has(worker) ? this.debtors.size / limits.debtorsAtOnce : 1;
     allowance.spend((costUs / 1_000) * Math.max(1, many));
-    if (allowance.balance(now) < 0) this.debtors.add(worker);
+    if (allowance.level(now) < 0) this.debtors.add(worker);
     else this.debtors.delete(worker);
-    if (many > 1)
-      for (const debtor of this.debtors) if (debtor.allowance.balance(now) >= 0) this.debtors.delete(debtor);
+    if (many > 1) for (const debtor of this.debtors) if (debtor.allowance.level(now) >= 0) this.debtors.delete(debtor);
   }
 
   /** Whether `worker` is in debt while others talk. */
   mustWait(worker: Worker, now: number): boolean {
     if (!this.debtors.has(worker) || now < this.hurryUntil) return false;
-    if (worker.allowance.balance(now) >= 0) return false;
-    for (const other of this.speakers)
-      if (other !== worker && now - other.allowance.saidAt < limits.conversationMs) return true;
+    if (worker.allowance.level(now) >= 0) return false;
+    for (const [other, saidAt] of this.speakers)
+      if (other !== worker && now - saidAt < limits.conversationMs) return true;
     return false;
   }
 

@@ -1,6 +1,7 @@
 /**
  * What the core keeps of one link that is up: who is there, what it has told us, what we still owe it.
  */
+import { Bucket } from "../bucket.ts";
 import { encode, type LinkId, type PeerInfo, type StreamKey, type WantEntry } from "../codec/message.ts";
 import { limits } from "../limits.ts";
 import type { BucketSet } from "./digest.ts";
@@ -54,8 +55,7 @@ export class Peer {
   handledCost = 0;
   /** The same by stream, since the last answer. */
   private readonly underWay = new Map<Stream, number>();
-  private comparesLeft: number = limits.comparesBurst;
-  private comparesAt: number;
+  private readonly compares = new Bucket(1_000 / limits.compareAgainMs, limits.comparesBurst);
 
   constructor(
     readonly link: LinkId,
@@ -64,7 +64,6 @@ export class Peer {
     readonly upAt: number,
   ) {
     this.lastHeardAt = upAt;
-    this.comparesAt = upAt;
   }
 
   /**
@@ -120,12 +119,7 @@ export class Peer {
 
   /** Whether it may have one more `compare` or `list` answered. */
   mayCompare(now: number): boolean {
-    const { comparesBurst, compareAgainMs } = limits;
-    this.comparesLeft = Math.min(comparesBurst, this.comparesLeft + (now - this.comparesAt) / compareAgainMs);
-    this.comparesAt = now;
-    if (this.comparesLeft < 1) return false;
-    this.comparesLeft -= 1;
-    return true;
+    return this.compares.take(now);
   }
 
   /** The frames of the wants and prunes collected, if any. */

@@ -2,9 +2,9 @@ import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createSocket, type Socket } from "node:dgram";
 import type { NetworkInterfaceInfo } from "node:os";
 import fc from "fast-check";
+import { Bucket } from "../../lib/bucket.ts";
 import { roomTag } from "../../lib/key.ts";
 import { Beacon, type FoundRoom, look, type OwnRoom, Rooms } from "../../lib/net/beacon.ts";
-import { Bucket } from "../../lib/net/bucket.ts";
 import { ASK_BYTES, decodePacket, encodePacket, markOf, type Packet, provesTag, tagOf } from "../../lib/net/packet.ts";
 import { isNear, placesOf } from "../../lib/net/places.ts";
 

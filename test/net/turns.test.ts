@@ -1,7 +1,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { decode, encode } from "../../lib/codec/message.ts";
 import { limits } from "../../lib/limits.ts";
-import { Allowance, Turns, type Worker } from "../../lib/net/turns.ts";
+import { allowanceOf, Turns, type Worker } from "../../lib/net/turns.ts";
 import { inside, linked, RawPeer, Station } from "./world.ts";
 
 setDefaultTimeout(60_000);
@@ -9,7 +9,7 @@ setDefaultTimeout(60_000);
 /** Has so many pieces of work, each of which takes so long. */
 class Busy implements Worker {
   readonly done: number[] = [];
-  readonly allowance = new Allowance(performance.now(), limits.allowanceStartMs);
+  readonly allowance = allowanceOf(limits.allowanceStartMs, performance.now());
   constructor(
     private left: number,
     private readonly takesMs: number,
@@ -71,8 +71,8 @@ describe("an allowance of time", () => {
   const scene = () => {
     const turns = new Turns();
     const [flood, friend] = [
-      { allowance: new Allowance(0, limits.allowanceStartMs), work: () => true },
-      { allowance: new Allowance(0, limits.allowanceStartMs), work: () => true },
+      { allowance: allowanceOf(limits.allowanceStartMs, 0), work: () => true },
+      { allowance: allowanceOf(limits.allowanceStartMs, 0), work: () => true },
     ];
     turns.said(flood, 0);
     turns.charge(flood, (limits.allowanceStartMs + 10) * 1_000, 0);
@@ -98,10 +98,10 @@ describe("an allowance of time", () => {
   });
 
   test("is never more than some, nor is the debt", () => {
-    const allowance = new Allowance(0, limits.allowanceStartMs);
-    expect(allowance.balance(1e9)).toBe(limits.allowanceMaxMs);
+    const allowance = allowanceOf(limits.allowanceStartMs, 0);
+    expect(allowance.level(1e9)).toBe(limits.allowanceMaxMs);
     allowance.spend(1e9);
-    expect(allowance.balance(1e9)).toBe(-limits.allowanceMaxMs);
+    expect(allowance.level(1e9)).toBe(-limits.allowanceMaxMs);
   });
 
   test("is of no account while a newcomer asks for what was said", () => {
@@ -113,24 +113,24 @@ describe("an allowance of time", () => {
 
   test("is small at first where many come at once, and as large as ever a while later", () => {
     const turns = new Turns();
-    const [first = 0, ...others] = Array.from({ length: 50 }, () => turns.newcomer(0).balance(0));
+    const [first = 0, ...others] = Array.from({ length: 50 }, () => turns.newcomer(0).level(0));
     expect(first).toBe(limits.allowanceStartMs);
     expect(others.reduce((sum, ms) => sum + ms, first)).toBeLessThanOrEqual(limits.allowanceMaxMs);
-    expect(turns.newcomer(10_000).balance(10_000)).toBe(limits.allowanceStartMs);
+    expect(turns.newcomer(10_000).level(10_000)).toBe(limits.allowanceStartMs);
   });
 
   test("goes down faster for each where many are in debt", () => {
     const turns = new Turns();
     const floods = Array.from({ length: 3 * limits.debtorsAtOnce }, () => ({
-      allowance: new Allowance(0, limits.allowanceStartMs),
+      allowance: allowanceOf(limits.allowanceStartMs, 0),
       work: () => true,
     }));
     for (const flood of floods) turns.charge(flood, (limits.allowanceStartMs + 1) * 1_000, 0);
     const [first] = floods;
     if (first === undefined) throw new Error("nine");
-    const before = first.allowance.balance(0);
+    const before = first.allowance.level(0);
     turns.charge(first, 1_000, 0);
-    expect(before - first.allowance.balance(0)).toBeCloseTo(3);
+    expect(before - first.allowance.level(0)).toBeCloseTo(3);
   });
 
   test("leaves most turns of the loop to others, where a flood has none left", async () => {
