@@ -46,9 +46,12 @@ function looks(raw: string): string[] {
   return Array.from(raw.matchAll(/\x1b\[([\d;]*)m/g), ([, parameters = ""]) => parameters);
 }
 
-test("NO_COLOR: none at all", async () => {
-  const raw = await evening({ NO_COLOR: "1" });
-  expect(looks(raw).filter(parameters => parameters !== "" && parameters !== "0")).toEqual([]);
+test.each([
+  ["NO_COLOR=1", { NO_COLOR: "1" }],
+  ["TERM=dumb", { NO_COLOR: undefined, TERM: "dumb", COLORTERM: undefined }],
+])("%s: none at all", async (_name, env) => {
+  const known = new Set(["", "0"]);
+  expect(looks(await evening(env)).filter(parameters => !known.has(parameters))).toEqual([]);
 });
 
 test("TERM=xterm: the 16 of old, and nothing else", async () => {
@@ -58,11 +61,6 @@ test("TERM=xterm: the 16 of old, and nothing else", async () => {
   expect(found).toContain("1");
   expect(found.flatMap(parameters => parameters.split(";")).filter(parameter => !known.test(parameter))).toEqual([]);
   expect(found.filter(parameters => parameters.includes(";"))).toEqual([]);
-});
-
-test("TERM=dumb: none at all", async () => {
-  const raw = await evening({ NO_COLOR: undefined, TERM: "dumb", COLORTERM: undefined });
-  expect(looks(raw).filter(parameters => parameters !== "" && parameters !== "0")).toEqual([]);
 });
 
 test("LANG=C: ASCII alone, from the first question to the last line", async () => {
