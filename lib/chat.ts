@@ -13,7 +13,7 @@
  */
 import type { LinkId, PeerInfo } from "./codec/message.ts";
 import { NO_ROOM } from "./codec/message.ts";
-import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId } from "./codec/post.ts";
+import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes } from "./codec/post.ts";
 import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
@@ -374,7 +374,7 @@ export class Chat implements ChatControl {
     this.node = new RoomNode({
       room,
       identity: this.identity,
-      verify: verifySignature,
+      verify: (publicKey, post) => verifySignature(publicKey, signedBytes(room, post.unsigned), post.signature),
       checksLater: this.store.trouble !== undefined,
       random: Math.random,
       session: this.session,

@@ -15,7 +15,8 @@ import type { Timers } from "./timers.ts";
 export interface RoomConfig {
   readonly room: RoomId;
   readonly identity: Pick<Identity, "member" | "publicKey" | "sealKey" | "sign">;
-  readonly verify: (publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array) => boolean;
+  /** Whether the holder of the key has signed the post, for this room. */
+  readonly verify: (publicKey: Uint8Array, post: Post) => boolean;
   /** Uniform in [0, 1). */
   readonly random: () => number;
   /** Start of this run, ms; larger than that of any run before. */

@@ -6,7 +6,7 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { isSaid, type MemberId, memberIdOf, type Post, PostKind, signedBytes } from "../codec/post.ts";
+import { isSaid, type MemberId, memberIdOf, type Post, PostKind } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
@@ -149,7 +149,7 @@ export class Spread {
     for (const other of log.sessionsOf(post.author))
       if (!Buffer.from(other.publicKey).equals(introduction.publicKey))
         return this.context.drop(peer, new PeerError("bad_signature", "two keys with one hash"));
-    if (!this.isSigned(introduction.publicKey, post))
+    if (!this.context.config.verify(introduction.publicKey, post))
       return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
     const stream = log.open(post, peer.info.member);
     if (stream === undefined) return;
@@ -198,7 +198,7 @@ export class Spread {
 
   /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
   private faultOf(stream: Stream, post: Post): PeerError | undefined {
-    if (!this.isSigned(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
+    if (!this.context.config.verify(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
     if (post.kind === PostKind.add) {
       const introduction = introductionOf(post);
       if (introduction === undefined || !Buffer.from(stream.publicKey).equals(introduction.publicKey))
@@ -207,15 +207,10 @@ export class Spread {
     return undefined;
   }
 
-  private isSigned(publicKey: Uint8Array, post: Post): boolean {
-    const { room, verify } = this.context.config;
-    return verify(publicKey, signedBytes(room, post.unsigned), post.signature);
-  }
-
   private onDuplicate(peer: Peer, stream: Stream, post: Post): void {
     const kept = stream.get(post.seq);
     if (kept !== undefined && !Buffer.from(kept.signature).equals(post.signature)) {
-      if (!this.isSigned(stream.publicKey, post))
+      if (!this.context.config.verify(stream.publicKey, post))
         return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
       if (stream.equivocated) return;
       stream.equivocated = true;

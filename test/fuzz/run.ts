@@ -14,6 +14,7 @@ import { limits } from "../../lib/limits.ts";
 import type { Effect, RoomEvent } from "../../lib/room/event.ts";
 import { RoomNode } from "../../lib/room/node.ts";
 import { type Random, randomStream } from "../sim/random.ts";
+import { seal, sealsIn } from "../stand-in.ts";
 import { Rubbish, type Signer } from "./mutate.ts";
 
 export const INPUTS_PER_RUN = 400;
@@ -21,15 +22,6 @@ const ROOM: RoomId = "00112233445566778899aabbccddeeff";
 const START = 1_764_000_000_000;
 /** Between the honest two; each time it is made anew it has a new number. */
 const ATTACKERS = 3;
-
-/** Stands in for a signature: quick, and wrong for any other key or bytes (as test/sim/world.ts has it). */
-function seal(publicKey: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(new BigUint64Array(8).fill(Bun.hash.wyhash(bytes, Bun.hash.wyhash(publicKey))).buffer);
-}
-
-function verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
-  return Buffer.from(seal(publicKey, bytes)).equals(signature);
-}
 
 function keyOf(random: Random): Uint8Array {
   return Buffer.from(Array.from({ length: 32 }, () => Math.floor(random() * 256)));
@@ -53,7 +45,7 @@ class Honest {
     this.core = new RoomNode({
       room: ROOM,
       identity: { member, publicKey, sealKey: publicKey, sign: bytes => seal(publicKey, bytes) },
-      verify,
+      verify: sealsIn(ROOM),
       checksLater: name === "Alice",
       random,
       session: START,

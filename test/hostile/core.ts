@@ -11,8 +11,10 @@ import {
   PostKind,
   type RoomId,
   sealPost,
+  signedBytes,
 } from "../../lib/codec/post.ts";
 import { type Identity, identityOf, newSecrets, verifySignature } from "../../lib/identity.ts";
+import type { RoomConfig } from "../../lib/room/context.ts";
 import type { Effect, News } from "../../lib/room/event.ts";
 import { RoomNode } from "../../lib/room/node.ts";
 import { randomStream } from "../sim/random.ts";
@@ -45,7 +47,8 @@ export class Node implements End {
     readonly identity: Identity = newIdentity(),
     readonly session: number = START,
     readonly room: RoomId = ROOM,
-    verify: typeof verifySignature = verifySignature,
+    verify: RoomConfig["verify"] = (publicKey, { unsigned, signature }) =>
+      verifySignature(publicKey, signedBytes(room, unsigned), signature),
   ) {
     this.core = new RoomNode({
       room,

@@ -13,14 +13,10 @@ import {
 } from "../../lib/codec/post.ts";
 import type { Effect, RoomEvent } from "../../lib/room/event.ts";
 import { RoomNode } from "../../lib/room/node.ts";
+import { seal, sealsIn } from "../stand-in.ts";
 
 export const ROOM = "0123456789abcdef0123456789abcdef";
 const WALL = 1_764_000_000_000;
-
-/** Stands in for Ed25519: any change of key or bytes changes it. */
-function seal(publicKey: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return Buffer.from(new BigUint64Array(8).fill(Bun.hash.wyhash(bytes, Bun.hash.wyhash(publicKey))).buffer);
-}
 
 /** A member outside, whose posts a test makes by hand. */
 export class Author {
@@ -75,7 +71,7 @@ export class Bench {
     this.node = new RoomNode({
       room: ROOM,
       identity: { member, publicKey, sealKey: publicKey, sign },
-      verify: (key, bytes, signature) => Buffer.from(seal(key, bytes)).equals(signature),
+      verify: sealsIn(ROOM),
       checksLater,
       random: () => 0.5,
       session: this.me.session,

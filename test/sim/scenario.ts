@@ -5,7 +5,7 @@
 import { type Post, PostKind } from "../../lib/codec/post.ts";
 import { keyOf, type Log } from "../../lib/room/log.ts";
 import { between, pick, type Random, randomStream } from "./random.ts";
-import { type Counters, type SimNode, World } from "./world.ts";
+import { type Counters, NOTED, type SimNode, World } from "./world.ts";
 
 export interface Scenario {
   readonly nodes: number;
@@ -156,7 +156,7 @@ export class Run {
     const { scenario, world } = this;
     const doomed = this.alive().filter(node => node.index > 0 && this.random() < scenario.massCrash);
     for (const node of doomed) node.crash();
-    world.note("mass crash", doomed.length);
+    world.note(NOTED.massCrash, doomed.length);
     return doomed.length > 0;
   }
 
@@ -235,7 +235,7 @@ export class Run {
   private strike(kind: FaultKind, until: number): void {
     const { world, random } = this;
     const victim = pick(random, this.alive());
-    world.note("fault", kind, victim?.index ?? -1);
+    world.note(NOTED.fault, victim?.index ?? -1, FAULT_KINDS.indexOf(kind));
     if (victim === undefined) return;
     const staysWhole = this.alive().length > 3 && this.alive().some(node => node !== victim && node.isDialable);
     switch (kind) {

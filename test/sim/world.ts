@@ -6,13 +6,15 @@
  * FoundationDB's simulation are the models). Links are FIFO with latency and bandwidth; a cut holds bytes back as TCP
  * would, and the ends find out by silence.
  */
+import { FRAME_HEADER_BYTES } from "../../lib/codec/frame.ts";
 import { type ByeReason, decode, encode, type LinkId, type Message, type PeerInfo } from "../../lib/codec/message.ts";
-import { type MemberId, memberIdOf, type Post } from "../../lib/codec/post.ts";
+import { type MemberId, memberIdOf, type Post, type RoomId } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
 import type { Effect, News, RoomEvent } from "../../lib/room/event.ts";
 import { Heap } from "../../lib/room/heap.ts";
 import { keyOf, type Stream } from "../../lib/room/log.ts";
 import { RoomNode } from "../../lib/room/node.ts";
+import { seal, sealsIn } from "../stand-in.ts";
 import { between, type Random, randomStream } from "./random.ts";
 
 export interface WorldOptions {
@@ -53,8 +55,10 @@ export interface Counters {
   postFirsts: number;
 }
 
-/** Hashed in one go, since there is one for every frame. */
+const ROOM: RoomId = "00112233445566778899aabbccddeeff";
+/** Numbers that are hashed in one go, since there are some for every frame. */
 const NOTES_MAX = 4096;
+export const NOTED = { frame: 0, fault: 1, massCrash: 2 } as const;
 /** Far less than a link's credit, so that nothing waits for it. */
 const DRAIN_BYTES = limits.linkCreditBytes / 16;
 
@@ -65,6 +69,7 @@ export class World {
   /** What went against the rules, if anything. */
   readonly violations: string[] = [];
   readonly random: Random;
+  readonly verify = sealsIn(ROOM);
   /** What each node is told. */
   onNews: (node: SimNode, news: News) => void = () => {};
   onFrame: (from: SimNode, to: SimNode, message: Message) => void = () => {};
@@ -75,7 +80,8 @@ export class World {
   private readonly decoded = new WeakMap<Uint8Array, Message>();
   private trace = 0n;
   /** Not in the hash yet. */
-  private readonly notes: (string | number)[] = [];
+  private readonly notes = new Float64Array(NOTES_MAX);
+  private notesCount = 0;
   /** What arrived at the cut, oldest first: TCP sends it again until it gets through. */
   private held: (() => void)[] = [];
   /** Group of each node while the network is cut; nodes of different groups do not hear each other. */
@@ -131,14 +137,22 @@ export class World {
     return true;
   }
 
-  note(...parts: (string | number)[]): void {
-    this.notes.push(this.now, ...parts);
-    if (this.notes.length > NOTES_MAX) this.hashNotes();
+  /** Takes something that happened into the hash. */
+  note(what: number, whom: number, where = 0, kind = 0, bytes = 0): void {
+    if (this.notesCount + 6 > NOTES_MAX) this.hashNotes();
+    const { notes, notesCount: at } = this;
+    notes[at] = this.now;
+    notes[at + 1] = what;
+    notes[at + 2] = whom;
+    notes[at + 3] = where;
+    notes[at + 4] = kind;
+    notes[at + 5] = bytes;
+    this.notesCount = at + 6;
   }
 
   private hashNotes(): void {
-    this.trace = Bun.hash.wyhash(this.notes.join(" "), this.trace);
-    this.notes.length = 0;
+    this.trace = Bun.hash.wyhash(this.notes.subarray(0, this.notesCount), this.trace);
+    this.notesCount = 0;
   }
 
   // The network.
@@ -269,7 +283,7 @@ export class World {
     this.counters.frames += 1;
     this.counters.bytes += frame.length;
     this.counters.byType[message.type] = (this.counters.byType[message.type] ?? 0) + 1;
-    this.note("frame", to.index, id, message.type, frame.length);
+    this.note(NOTED.frame, to.index, id, frame[FRAME_HEADER_BYTES], frame.length);
     this.onFrame(from, to, message);
     to.handle({ type: "message", link: id, message });
   }
@@ -345,14 +359,14 @@ export class SimNode {
     this.hasLeft = false;
     const random = randomStream(this.world.options.seed, `node ${this.index} run ${this.run}`);
     this.core = new RoomNode({
-      room: "00112233445566778899aabbccddeeff",
+      room: ROOM,
       identity: {
         member: this.member,
         publicKey: this.publicKey,
         sealKey: this.publicKey,
         sign: bytes => seal(this.publicKey, bytes),
       },
-      verify: (publicKey, bytes, signature) => Buffer.from(seal(publicKey, bytes)).equals(signature),
+      verify: this.world.verify,
       // One half shows what an author said to it before the check.
       checksLater: this.index % 2 === 1,
       random,
@@ -501,12 +515,6 @@ export class SimNode {
       this.handle({ type: "tick" });
     });
   }
-}
-
-/** Stands in for a signature: quick, and wrong for any other key or bytes. No protection is meant. */
-function seal(publicKey: Uint8Array, bytes: Uint8Array): Uint8Array {
-  const words = new BigUint64Array(8).fill(Bun.hash.wyhash(bytes, Bun.hash.wyhash(publicKey)));
-  return new Uint8Array(words.buffer);
 }
 
 interface Scheduled {
