@@ -17,6 +17,8 @@ export const ALL_BUCKETS: BucketSet = new Uint8Array(BUCKETS / 8).fill(0xff);
 export class Digest {
   private sum = 0n;
   private readonly sums = new Uint32Array(BUCKETS);
+  /** Its part of these, by the slot of a stream. */
+  private terms = new BigUint64Array(16);
   private readonly changed = new Set<Stream>();
 
   note(stream: Stream): void {
@@ -54,22 +56,29 @@ export class Digest {
   private settle(): void {
     for (const stream of this.changed) {
       const term = stream.isOffered ? Bun.hash.wyhash(`${keyOf(stream)} ${stream.head}`) : 0n;
-      const change = stream.digestTerm ^ term;
-      stream.digestTerm = term;
+      const { slot, bucket } = stream;
+      this.reserve(slot);
+      const change = (this.terms[slot] ?? 0n) ^ term;
+      this.terms[slot] = term;
       this.sum ^= change;
-      const bucket = bucketOf(stream.author);
       this.sums[bucket] = (this.sums[bucket] ?? 0) ^ Number(change & 0xffff_ffffn);
     }
     this.changed.clear();
   }
+
+  private reserve(slot: number): void {
+    if (slot < this.terms.length) return;
+    const terms = new BigUint64Array(2 * slot);
+    terms.set(this.terms);
+    this.terms = terms;
+  }
 }
 
-export function isIn(buckets: BucketSet, author: MemberId): boolean {
-  const bucket = bucketOf(author);
+export function isIn(buckets: BucketSet, { bucket }: Stream): boolean {
   return ((buckets[bucket >> 3] ?? 0) & (0x80 >> (bucket & 7))) !== 0;
 }
 
 /** The first six bits of the author's id. */
-function bucketOf(author: MemberId): number {
+export function bucketOf(author: MemberId): number {
   return Number.parseInt(author.slice(0, 2), 16) >> 2;
 }

@@ -10,12 +10,18 @@ import type { StreamKey } from "../codec/message.ts";
 import type { MemberId, Post } from "../codec/post.ts";
 import { assert } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { Digest } from "./digest.ts";
+import { bucketOf, Digest } from "./digest.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
 import { Tree } from "./trees.ts";
 
 export class Stream {
+  readonly author: MemberId;
+  readonly session: number;
+  /** In which part of the digest it is counted. */
+  readonly bucket: number;
+  /** The session of the same member that was opened next. */
+  later: Stream | undefined;
   /** The lowest post held, post 0 aside. */
   floor: number;
   /** The member was linked to us in this session. */
@@ -33,12 +39,11 @@ export class Stream {
   graftArmed = false;
   /** Whom we asked last for what is missing, and where we stood then. */
   asked: { readonly peer: Peer; readonly head: number } | undefined;
-  private posts: Post[] = [];
+  /** From `floor` on at `start`; most streams hold none. */
+  private posts: Post[] | undefined;
   private start = 0;
   private ahead: Map<number, { readonly post: Post; readonly from: Peer }> | undefined;
   aheadBytes = 0;
-  /** Its part of the digest. */
-  digestTerm = 0n;
 
   constructor(
     /** Post 0, the author's `add`. */
@@ -51,19 +56,14 @@ export class Stream {
     /** By whose link it came. */
     readonly bringer: MemberId | undefined,
   ) {
+    this.author = first.author;
+    this.session = first.session;
+    this.bucket = bucketOf(first.author);
     this.floor = head + 1;
     const introduction = introductionOf(first);
     assert(introduction !== undefined, "a session begins with an add");
     this.publicKey = introduction.publicKey;
     digest.note(this);
-  }
-
-  get author(): MemberId {
-    return this.first.author;
-  }
-
-  get session(): number {
-    return this.first.session;
   }
 
   /** The member has left this session, or runs a newer one. */
@@ -100,17 +100,18 @@ export class Stream {
 
   get(seq: number): Post | undefined {
     if (seq === 0) return this.first;
-    return seq < this.floor ? undefined : this.posts[this.start + seq - this.floor];
+    return seq < this.floor ? undefined : this.posts?.[this.start + seq - this.floor];
   }
 
   /** Takes the next post, or one further on where nobody has what lies between. */
   append(post: Post): void {
     assert(post.seq > this.head, "a head only rises");
     if (post.seq !== this.head + 1) {
-      this.posts = [];
+      this.posts = undefined;
       this.start = 0;
       this.floor = post.seq;
     }
+    this.posts ??= [];
     this.posts.push(post);
     this.head = post.seq;
     this.isGapFinal = false;
@@ -119,8 +120,8 @@ export class Stream {
 
   /** Drops the lowest post and returns it. */
   shift(): Post | undefined {
-    const post = this.posts[this.start];
-    if (post === undefined) return undefined;
+    const post = this.posts?.[this.start];
+    if (this.posts === undefined || post === undefined) return undefined;
     this.start += 1;
     this.floor += 1;
     this.digest.note(this);
@@ -157,16 +158,17 @@ export class Stream {
 /** What a post weighs beside its bytes, so that neither of the two limits is used up by one author. */
 const POST_WEIGHT = Math.ceil(limits.logMaxBytes / limits.logMaxPosts);
 
-/** One author in the log. */
+/** What is held of one author besides posts 0. */
 interface Shelf {
-  /** In the order in which they were opened. */
-  readonly sessions: Stream[];
-  /** Of all that is retained, bytes and `POST_WEIGHT` each. */
+  readonly author: MemberId;
+  /** Bytes, and `POST_WEIGHT` each. */
   weight: number;
 }
 
 export class Log {
   private readonly streams = new Set<Stream>();
+  /** By author: its sessions in the order in which they were opened, as a chain. */
+  private readonly earliest = new Map<MemberId, Stream>();
   private readonly shelves = new Map<MemberId, Shelf>();
   /** Shelves with something on them, by the number of bits in their weight. */
   private readonly byWeight: Set<Shelf>[] = [];
@@ -196,12 +198,16 @@ export class Log {
   }
 
   get(author: MemberId, session: number): Stream | undefined {
-    for (const stream of this.sessionsOf(author)) if (stream.session === session) return stream;
-    return undefined;
+    let stream = this.earliest.get(author);
+    while (stream !== undefined && stream.session !== session) stream = stream.later;
+    return stream;
   }
 
-  sessionsOf(author: MemberId): readonly Stream[] {
-    return this.shelves.get(author)?.sessions ?? [];
+  /** In the order in which they were opened. */
+  sessionsOf(author: MemberId): Stream[] {
+    const sessions: Stream[] = [];
+    for (let stream = this.earliest.get(author); stream !== undefined; stream = stream.later) sessions.push(stream);
+    return sessions;
   }
 
   /** In the order in which they were opened. */
@@ -213,15 +219,17 @@ export class Log {
   open(first: Post, bringer?: MemberId): Stream | undefined {
     const { sessionsMax, sessionsPerMemberMax } = limits;
     const { author } = first;
-    if (this.sessionsOf(author).length >= sessionsPerMemberMax) this.forgetOne(this.sessionsOf(author));
+    const before = this.sessionsOf(author);
+    if (before.length >= sessionsPerMemberMax) this.forgetOne(before);
     if (this.sessions >= sessionsMax) this.forgetOne(this.all());
     if (this.sessions >= sessionsMax) this.forgetMany();
-    if (this.sessions >= sessionsMax || this.sessionsOf(author).length >= sessionsPerMemberMax) return undefined;
+    const sessions = this.sessionsOf(author);
+    if (this.sessions >= sessionsMax || sessions.length >= sessionsPerMemberMax) return undefined;
     const head = this.passed.get(keyOf(first)) ?? 0;
     const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
-    const shelf = this.shelves.get(author);
-    if (shelf === undefined) this.shelves.set(author, { sessions: [stream], weight: 0 });
-    else shelf.sessions.push(stream);
+    const last = sessions.at(-1);
+    if (last === undefined) this.earliest.set(author, stream);
+    else last.later = stream;
     this.streams.add(stream);
     return stream;
   }
@@ -280,7 +288,8 @@ export class Log {
   /** Drops the oldest post of whoever holds most. */
   private evict(): void {
     const [heaviest] = this.byWeight.findLast(shelves => shelves.size > 0) ?? [];
-    for (const stream of heaviest?.sessions ?? []) if (stream.retained > 0) return this.drop(stream);
+    if (heaviest === undefined) return;
+    for (const stream of this.sessionsOf(heaviest.author)) if (stream.retained > 0) return this.drop(stream);
   }
 
   private drop(stream: Stream): void {
@@ -292,8 +301,7 @@ export class Log {
   private weigh({ author }: Stream, { size }: Post, sign: 1 | -1): void {
     this.postCount += sign;
     this.bytes += sign * size;
-    const shelf = this.shelves.get(author);
-    if (shelf === undefined) return;
+    const shelf = this.shelves.get(author) ?? { author, weight: 0 };
     const before = bitsOf(shelf.weight);
     shelf.weight += sign * (size + POST_WEIGHT);
     const after = bitsOf(shelf.weight);
@@ -301,6 +309,8 @@ export class Log {
     this.byWeight[before]?.delete(shelf);
     while (this.byWeight.length <= after) this.byWeight.push(new Set());
     if (after > 0) this.byWeight[after]?.add(shelf);
+    if (before === 0) this.shelves.set(author, shelf);
+    if (after === 0) this.shelves.delete(author);
   }
 
   /** Forgets the first stream that is over and holds nothing. */
@@ -332,10 +342,11 @@ export class Log {
   }
 
   private forget(stream: Stream): void {
-    const { author } = stream;
-    const sessions = this.shelves.get(author)?.sessions;
-    sessions?.splice(sessions.indexOf(stream), 1);
-    if (sessions?.length === 0) this.shelves.delete(author);
+    const { author, later } = stream;
+    const before = this.sessionsOf(author).find(other => other.later === stream);
+    if (before !== undefined) before.later = later;
+    else if (later === undefined) this.earliest.delete(author);
+    else this.earliest.set(author, later);
     this.streams.delete(stream);
     this.aheadBytes -= stream.aheadBytes;
     this.freeSlots.push(stream.slot);

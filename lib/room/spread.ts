@@ -6,7 +6,7 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { isSaid, type MemberId, memberIdOf, type Post, PostKind } from "../codec/post.ts";
+import { isSaid, memberIdOf, type Post, PostKind } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
@@ -233,13 +233,12 @@ export class Spread {
 
   private push(stream: Stream, post: Post, from: Peer | undefined): void {
     const { peers, isFullMesh } = this.context;
-    const { eager } = stream.tree;
     // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
     if (post.seq > 0 && stream.tree.prove() && !isFullMesh) this.flood(stream, post, from);
     let frame: Uint8Array | undefined;
     const links: number[] = [];
     const asked: Peer[] = [];
-    for (const peer of eager) {
+    for (const peer of stream.tree.eager) {
       if (peer === from || peer.cursors.has(stream) || peer.claims.head(stream) >= post.seq) continue;
       if (!peer.mayPush(stream)) {
         peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
@@ -271,7 +270,7 @@ export class Spread {
   }
 
   onFloodTimer(stream: Stream): void {
-    for (const peer of [...stream.tree.eager]) {
+    for (const peer of stream.tree.eager) {
       if (!peer.cursors.has(stream)) continue;
       if (peer.claims.head(stream) < stream.head) this.pump(peer);
       else this.cease(peer, stream);
@@ -353,20 +352,20 @@ export class Spread {
     if (peer.compared === undefined || peer.awaited === undefined) return;
     peer.compared = undefined;
     const buckets = this.context.log.digest.differing(digests);
-    this.onEqual(peer, author => !isIn(buckets, author));
+    this.onEqual(peer, stream => !isIn(buckets, stream));
     if (buckets.some(bits => bits !== 0)) this.askForList(peer, buckets);
     else peer.awaited = undefined;
   }
 
   /** The peer holds what we hold of these authors: nothing of it is news to it. */
-  private onEqual(peer: Peer, of: (author: MemberId) => boolean): void {
-    for (const stream of this.context.log.offered()) if (of(stream.author)) peer.claims.raise(stream, stream.head);
+  private onEqual(peer: Peer, has: (stream: Stream) => boolean): void {
+    for (const stream of this.context.log.offered()) if (has(stream)) peer.claims.raise(stream, stream.head);
   }
 
   onList(peer: Peer, buckets: BucketSet): void {
     const { log, now } = this.context;
     if (!peer.mayCompare(now)) return;
-    const within = log.offered().filter(({ author }) => isIn(buckets, author));
+    const within = log.offered().filter(stream => isIn(buckets, stream));
     this.sendEntries(peer, within, "last");
   }
 
@@ -390,7 +389,7 @@ export class Spread {
       if (peer.compared?.equals(log.digest.whole())) this.onEqual(peer, () => true);
       return;
     }
-    const isLacking = (stream: Stream) => peer.claims.head(stream) < stream.head && isIn(awaited, stream.author);
+    const isLacking = (stream: Stream) => peer.claims.head(stream) < stream.head && isIn(awaited, stream);
     this.sendEntries(peer, log.offered().filter(isLacking), "news");
   }
 

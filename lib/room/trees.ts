@@ -10,10 +10,12 @@ import type { Peer } from "./peer.ts";
 
 const PRUNE_AGAIN_COPIES = 8;
 const TRIAL_POSTS_MIN = 64;
+/** Most trees of a large room end where a node stands; they share one list. */
+const NOBODY: readonly Peer[] = [];
 
 export class Tree {
-  /** They get every new post from us at once. A list, since there are many trees and each has few links. */
-  readonly eager: Peer[] = [];
+  /** They get every new post from us at once: a list, since each tree has few links, and made anew at each change. */
+  eager: readonly Peer[] = NOBODY;
   /** We have asked them not to send this stream, and so many copies came all the same. */
   private pruned: Map<Peer, number> | undefined;
   /** Who gave us the newest post first. */
@@ -26,18 +28,17 @@ export class Tree {
 
   /** A tree for a new author that enters where `like` does: the mesh below is the same, so its tree is too. */
   startLike(like: Tree, except: Peer): void {
-    for (const peer of like.eager) if (peer !== except) this.feed(peer);
+    this.eager = like.eager.includes(except) ? without(like.eager, except) : like.eager;
   }
 
   /** `peer` gets every new post from us. */
   feed(peer: Peer): void {
-    if (!this.eager.includes(peer)) this.eager.push(peer);
+    if (!this.eager.includes(peer)) this.eager = [...this.eager, peer];
   }
 
   /** `peer` only hears of them. */
   starve(peer: Peer): void {
-    const index = this.eager.indexOf(peer);
-    if (index >= 0) this.eager.splice(index, 1);
+    if (this.eager.includes(peer)) this.eager = without(this.eager, peer);
   }
 
   /**
@@ -105,4 +106,8 @@ export class Tree {
     this.parent = undefined;
     return true;
   }
+}
+
+function without(peers: readonly Peer[], peer: Peer): readonly Peer[] {
+  return peers.length === 1 ? NOBODY : peers.filter(other => other !== peer);
 }
