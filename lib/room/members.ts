@@ -25,7 +25,7 @@ import type { Stream } from "./log.ts";
 import { isName, NameTable } from "./names.ts";
 import type { Peer } from "./peer.ts";
 
-/** How dialling a member went so far (see mesh.ts). */
+/** How dialling somebody went so far (see mesh.ts). */
 export interface Reach {
   failures: number;
   /** So many failures make us doubt that it is still here. Twice as many after each time we were wrong. */
@@ -42,7 +42,7 @@ export function newReach(): Reach {
   return { failures: 0, doubt: limits.doubtAfterFailures, notBefore: 0, dialling: undefined, seenFrom: undefined };
 }
 
-export interface Member {
+export interface Member extends Reach {
   readonly id: MemberId;
   /** Its newest session. */
   stream: Stream;
@@ -52,7 +52,6 @@ export interface Member {
   present: boolean;
   /** We had a link to it, lost it, and are about to say so unless it shows up again. */
   suspect: { readonly at: number; readonly head: number } | undefined;
-  readonly reach: Reach;
 }
 
 export class Members {
@@ -149,7 +148,7 @@ export class Members {
       known.introduction = introduction;
       known.namedAt = post.clock;
       known.suspect = undefined;
-      known.reach.notBefore = 0;
+      known.notBefore = 0;
       return;
     }
     if (this.members.size >= this.forgetAt) this.forgetAbsent();
@@ -161,7 +160,7 @@ export class Members {
       namedAt: post.clock,
       present: false,
       suspect: undefined,
-      reach: newReach(),
+      ...newReach(),
     };
     this.members.set(id, member);
   }
@@ -217,8 +216,8 @@ export class Members {
     this.count += present ? 1 : -1;
     if (present) {
       // It was missed, wrongly: where it cannot be dialled, that is no proof any more.
-      if (link === undefined && stream.head > 0) member.reach.doubt *= 2;
-      member.reach.failures = 0;
+      if (link === undefined && stream.head > 0) member.doubt *= 2;
+      member.failures = 0;
       this.claim(member);
       this.context.tell({ type: "joined", member: id, present: false });
     } else {

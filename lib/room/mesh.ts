@@ -5,7 +5,7 @@
  * probed one at a time, because a mesh of full views never meets again by itself.
  */
 import type { LinkId, PeerInfo, RefusalInfo } from "../codec/message.ts";
-import type { Address } from "../codec/post.ts";
+import type { Address, MemberId } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
 import { type Member, type Members, newReach, type Reach } from "./members.ts";
@@ -18,14 +18,11 @@ const IP_CHARACTERS_MAX = 45;
 /** Of so many links at random the least used goes: enough to spare the trees, and chance keeps the mesh mixed. */
 const THIN_OUT_CHOICES = 4;
 
-interface Dial {
-  readonly reach: Reach;
-  /** Undefined when it is the address by which we came. */
-  readonly member: Member | undefined;
-}
+/** Who is dialled: a member, or whoever is at the address by which we came. */
+type Dialled = Member | Reach;
 
 export class Mesh {
-  private readonly dials = new Map<LinkId, Dial>();
+  private readonly dials = new Map<LinkId, Dialled>();
   /** Even numbers are dials; 0 is the very first, which the outside makes before there is a room. */
   private nextDial: LinkId = 2;
   private armedAt = Number.POSITIVE_INFINITY;
@@ -71,14 +68,13 @@ export class Mesh {
 
   /** A dial has come up, whatever becomes of the link. */
   onDialled(link: LinkId): void {
-    const reach = this.settle(link)?.reach;
+    const reach = this.settle(link);
     if (reach !== undefined) reach.failures = 0;
   }
 
   onDialFailed(link: LinkId, refusal: RefusalInfo | undefined): void {
-    const dial = this.settle(link);
-    if (dial === undefined) return;
-    const { reach, member } = dial;
+    const reach = this.settle(link);
+    if (reach === undefined) return;
     // Whoever refuses is there, and stays full for a while.
     if (refusal !== undefined) {
       reach.failures = 0;
@@ -87,11 +83,11 @@ export class Mesh {
     reach.failures += 1;
     const backoff = Math.min(limits.dialBackoffMaxMs, limits.dialBackoffMinMs * 2 ** Math.min(reach.failures, 16));
     this.waitFor(reach, jitter(this.context, backoff));
-    if (member?.present === true && reach.failures >= reach.doubt) this.members.suspect(member);
+    if ("present" in reach && reach.present && reach.failures >= reach.doubt) this.members.suspect(reach);
   }
 
   onDown(peer: Peer): void {
-    const reach = this.members.get(peer.info.member)?.reach;
+    const reach = this.members.get(peer.info.member);
     if (reach !== undefined) {
       reach.seenFrom = peer.info.host;
       // Whoever let us go has links enough.
@@ -111,11 +107,11 @@ export class Mesh {
     }
     const isNewer = member.stream.first.clock > self.first.clock;
     // Everybody hears of a newcomer at once; it dials us first.
-    if (member.present && isNewer && member.reach.notBefore === 0)
-      member.reach.notBefore = now + jitter(this.context, limits.dialYieldMs);
+    if (member.present && isNewer && member.notBefore === 0)
+      member.notBefore = now + jitter(this.context, limits.dialYieldMs);
     // A little later, since many come at once when one arrives; and not at all where there are links enough.
     const isWanted = this.linksWanted() > peers.size;
-    this.lookBy(Math.max(now + limits.meshPauseMs, isWanted ? member.reach.notBefore : this.nextProbeAt));
+    this.lookBy(Math.max(now + limits.meshPauseMs, isWanted ? member.notBefore : this.nextProbeAt));
     if (peers.size > limits.meshLinksHigh) this.arm(Math.max(now + limits.meshPauseMs, this.thinOutAt));
   }
 
@@ -131,9 +127,9 @@ export class Mesh {
     const missing = this.linksWanted() - peers.size - this.dials.size;
     for (const member of present) {
       // Whoever could not be reached is tried again even where no more links are wanted: it may be gone unnoticed.
-      if (missing <= 0 && member.reach.failures === 0) continue;
-      if (member.reach.notBefore > now) soonest = Math.min(soonest, member.reach.notBefore);
-      else if (member.reach.failures > 0) this.dial(member);
+      if (missing <= 0 && member.failures === 0) continue;
+      if (member.notBefore > now) soonest = Math.min(soonest, member.notBefore);
+      else if (member.failures > 0) this.dial(member);
       else ready.push(member);
     }
     for (const member of sample(this.context, ready, missing)) this.dial(member);
@@ -147,8 +143,7 @@ export class Mesh {
     const present: Member[] = [];
     const lost: Member[] = [];
     for (const member of this.members.all()) {
-      if (member.reach.dialling !== undefined || linked.has(member.id) || member.id === config.identity.member)
-        continue;
+      if (member.dialling !== undefined || linked.has(member.id) || member.id === config.identity.member) continue;
       if (member.present) present.push(member);
       else if (!member.stream.ended) lost.push(member);
     }
@@ -185,12 +180,12 @@ export class Mesh {
    */
   private probe(present: readonly Member[], lost: readonly Member[]): number {
     const { now, peers } = this.context;
-    const isReady = ({ reach }: Member) => reach.dialling === undefined && reach.notBefore <= now;
+    const isReady = ({ dialling, notBefore }: Member) => dialling === undefined && notBefore <= now;
     // Alone, one tries those who were lost as often as the back-off of each allows.
     const isAlone = peers.size === 0;
-    const candidates = (isAlone ? lost : [...lost, ...present]).filter(({ reach }) => reach.dialling === undefined);
+    const candidates = (isAlone ? lost : [...lost, ...present]).filter(({ dialling }) => dialling === undefined);
     if (candidates.length === 0) return Number.POSITIVE_INFINITY;
-    const soonest = candidates.reduce((at, { reach }) => Math.min(at, reach.notBefore), Number.POSITIVE_INFINITY);
+    const soonest = candidates.reduce((at, { notBefore }) => Math.min(at, notBefore), Number.POSITIVE_INFINITY);
     const dueAt = isAlone ? soonest : Math.max(this.nextProbeAt, soonest);
     if (dueAt > now) return dueAt;
     // In turns, or many who are lost would hide the one who only seems to be here.
@@ -211,7 +206,7 @@ export class Mesh {
     const { config, now, peers } = this.context;
     const isNeeded = peers.size === 0 && this.members.presentCount <= 1;
     if (config.entry === undefined || !isNeeded || entry.dialling !== undefined) return Number.POSITIVE_INFINITY;
-    if (entry.notBefore <= now) this.emitDial(entry, undefined, [config.entry]);
+    if (entry.notBefore <= now) this.emitDial(entry, [config.entry], undefined);
     return entry.notBefore > now ? entry.notBefore : Number.POSITIVE_INFINITY;
   }
 
@@ -224,22 +219,22 @@ export class Mesh {
   private dial(member: Member): void {
     const addresses = this.addressesOf(member);
     // Nowhere to dial: it has to come to us.
-    if (addresses.length === 0) member.reach.notBefore = Number.POSITIVE_INFINITY;
-    else this.emitDial(member.reach, member, addresses);
+    if (addresses.length === 0) member.notBefore = Number.POSITIVE_INFINITY;
+    else this.emitDial(member, addresses, member.id);
   }
 
-  private emitDial(reach: Reach, member: Member | undefined, addresses: readonly Address[]): void {
+  private emitDial(reach: Dialled, addresses: readonly Address[], expect: MemberId | undefined): void {
     const link = this.nextDial;
     this.nextDial += 2;
-    this.dials.set(link, { reach, member });
+    this.dials.set(link, reach);
     reach.dialling = link;
-    this.context.emit({ type: "dial", link, addresses, expect: member?.id });
+    this.context.emit({ type: "dial", link, addresses, expect });
   }
 
   private addressesOf(member: Member): Address[] {
     const { hosts, port } = member.introduction;
     if (port === 0) return [];
-    const { seenFrom } = member.reach;
+    const { seenFrom } = member;
     const all = seenFrom === undefined || hosts.includes(seenFrom) ? hosts : [...hosts, seenFrom];
     return all.slice(-limits.addressesMax).map(host => ({ host, port }));
   }
@@ -257,11 +252,11 @@ export class Mesh {
     return addresses;
   }
 
-  private settle(link: LinkId): Dial | undefined {
-    const dial = this.dials.get(link);
+  private settle(link: LinkId): Dialled | undefined {
+    const reach = this.dials.get(link);
     this.dials.delete(link);
-    if (dial !== undefined) dial.reach.dialling = undefined;
-    return dial;
+    if (reach !== undefined) reach.dialling = undefined;
+    return reach;
   }
 
   private waitFor(reach: Reach, ms: number): void {

@@ -122,67 +122,62 @@ export function freeName(wanted: string, taken: (normalForm: string) => boolean)
   throw new ChatError("name_taken", "the name is taken, and so is everything like it");
 }
 
-/** Those who claim one normal form. */
-interface Bearers {
-  /** Sorted, so that neighbours tell how many digits set one apart. */
-  readonly members: MemberId[];
-  holder: Claim;
-}
-
-interface Entry {
-  readonly claim: Claim;
+interface Entry extends Claim {
   readonly form: string;
 }
 
 /** Who is called what, among the members whose claims were set. No order of calls changes an answer. */
 export class NameTable {
   private readonly entries = new Map<MemberId, Entry>();
-  private readonly bearersOf = new Map<string, Bearers>();
+  private readonly holders = new Map<string, Entry>();
+  /** Of forms that several claim: all who do, sorted, so that neighbours tell how many digits set one apart. */
+  private readonly shared = new Map<string, MemberId[]>();
 
   /** A member's name from now on, in place of an earlier one. The caller caps how many there are. */
-  set(claim: Claim): void {
-    this.remove(claim.member);
-    const form = normalForm(claim.name);
-    this.entries.set(claim.member, { claim, form });
-    const bearers = this.bearersOf.get(form);
-    if (bearers === undefined) {
-      this.bearersOf.set(form, { members: [claim.member], holder: claim });
-      return;
-    }
-    bearers.members.splice(lowerBound(bearers.members, claim.member), 0, claim.member);
-    bearers.holder = earlier(bearers.holder, claim);
+  set({ member, name, clock }: Claim): void {
+    this.remove(member);
+    const entry = { member, name, clock, form: normalForm(name) };
+    this.entries.set(member, entry);
+    const holder = this.holders.get(entry.form);
+    this.holders.set(entry.form, holder === undefined ? entry : earlier(holder, entry));
+    if (holder === undefined) return;
+    const bearers = this.shared.get(entry.form) ?? [holder.member];
+    bearers.splice(lowerBound(bearers, member), 0, member);
+    this.shared.set(entry.form, bearers);
   }
 
   remove(member: MemberId): void {
     const entry = this.entries.get(member);
     if (entry === undefined) return;
     this.entries.delete(member);
-    const bearers = this.bearersOf.get(entry.form);
-    assert(bearers !== undefined, "a claim is among those of its name");
-    bearers.members.splice(lowerBound(bearers.members, member), 1);
-    const [next] = bearers.members;
-    if (next === undefined) this.bearersOf.delete(entry.form);
-    else if (bearers.holder.member === member)
-      bearers.holder = bearers.members.map(each => this.claimOf(each)).reduce(earlier);
+    const { form } = entry;
+    const bearers = this.shared.get(form);
+    if (bearers === undefined) {
+      this.holders.delete(form);
+      return;
+    }
+    bearers.splice(lowerBound(bearers, member), 1);
+    if (this.holders.get(form) === entry)
+      this.holders.set(form, bearers.map(each => this.entryOf(each)).reduce(earlier));
+    if (bearers.length === 1) this.shared.delete(form);
   }
 
   /** The bare name for whoever holds it, `Bob#3f2a` for others who claim it, undefined for strangers. */
   displayName(member: MemberId): string | undefined {
     const entry = this.entries.get(member);
     if (entry === undefined) return undefined;
-    const { name } = entry.claim;
-    const bearers = this.bearersOf.get(entry.form);
-    assert(bearers !== undefined, "a claim is among those of its name");
-    if (bearers.holder.member === member) return name;
-    const index = lowerBound(bearers.members, member);
-    const neighbours = [bearers.members[index - 1] ?? "", bearers.members[index + 1] ?? ""];
+    const { name, form } = entry;
+    const bearers = this.shared.get(form);
+    if (bearers === undefined || this.holders.get(form) === entry) return name;
+    const index = lowerBound(bearers, member);
+    const neighbours = [bearers[index - 1] ?? "", bearers[index + 1] ?? ""];
     const digits = Math.max(TAG_DIGITS, ...neighbours.map(neighbour => sharedDigits(member, neighbour) + 1));
     return `${name}#${member.slice(0, digits)}`;
   }
 
   /** Whoever is shown with this bare name, in whatever case it is written. */
   holder(name: string): MemberId | undefined {
-    return this.bearersOf.get(normalForm(name))?.holder.member;
+    return this.holders.get(normalForm(name))?.member;
   }
 
   /**
@@ -196,18 +191,19 @@ export class NameTable {
     const mark = id.lastIndexOf("#");
     if (mark < 0) return [this.holder(text)].filter(member => member !== undefined);
     const prefix = id.slice(mark + 1);
-    const members = this.bearersOf.get(normalForm(id.slice(0, mark)))?.members ?? [];
-    return members.filter(member => member.startsWith(prefix));
+    const form = normalForm(id.slice(0, mark));
+    const bearers = this.shared.get(form) ?? [this.holders.get(form)?.member].filter(member => member !== undefined);
+    return bearers.filter(member => member.startsWith(prefix));
   }
 
-  private claimOf(member: MemberId): Claim {
+  private entryOf(member: MemberId): Entry {
     const entry = this.entries.get(member);
     assert(entry !== undefined, "whoever bears a name has claimed it");
-    return entry.claim;
+    return entry;
   }
 }
 
-function earlier(one: Claim, other: Claim): Claim {
+function earlier(one: Entry, other: Entry): Entry {
   if (one.clock !== other.clock) return one.clock < other.clock ? one : other;
   return one.member < other.member ? one : other;
 }
