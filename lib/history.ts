@@ -3,7 +3,6 @@
  */
 import type { Database, SQLQueryBindings } from "bun:sqlite";
 import { existsSync } from "node:fs";
-import { hexOf } from "./codec/bytes.ts";
 import type { Address, RoomId } from "./codec/post.ts";
 import { codeOf } from "./errors.ts";
 import { normalForm, sameName } from "./room/names.ts";
@@ -53,7 +52,7 @@ export function readLastRoom(directory: string, username: string): LastRoom | un
       const [first] = rows;
       if (first === undefined) return undefined;
       const addresses = rows.flatMap(row => JSON.parse(row.addresses) as Address[]);
-      return { room: hexOf(first.room), names: rows.map(({ name }) => name), addresses };
+      return { room: first.room.toHex(), names: rows.map(({ name }) => name), addresses };
     });
   } catch (error) {
     if (error instanceof StoreError) return undefined;

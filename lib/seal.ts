@@ -6,7 +6,6 @@
  * reader, so nobody can lift a box into a post of his own and have it read as his words; `aad` names the post.
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
-import { hexOf } from "./codec/bytes.ts";
 import { KEY_BYTES, type MemberId, type RoomId } from "./codec/post.ts";
 import { agree, sealKeyOf } from "./identity.ts";
 import { limits } from "./limits.ts";
@@ -48,7 +47,7 @@ export function sealDirect(text: string, reader: MemberId, sealKey: Uint8Array, 
 
 /** Whom a `direct` post is for; undefined where its body is too short to be one. */
 export function readerOf(body: Uint8Array): MemberId | undefined {
-  return body.length < MEMBER_BYTES + BOX_BYTES ? undefined : hexOf(body.subarray(0, MEMBER_BYTES));
+  return body.length < MEMBER_BYTES + BOX_BYTES ? undefined : body.subarray(0, MEMBER_BYTES).toHex();
 }
 
 /** The text of a `direct` post, for whoever holds `secret`; undefined where it does not open. */

@@ -7,7 +7,6 @@
  * Once it is open nothing throws: what cannot be kept is told through `onTrouble`, once, and the chat goes on.
  */
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
-import { hexOf } from "./codec/bytes.ts";
 import { type Address, decodePost, type MemberId, type Post, type RoomId } from "./codec/post.ts";
 import { assert, codeOf } from "./errors.ts";
 import { newSecrets, type Secrets } from "./identity.ts";
@@ -354,7 +353,7 @@ export class Store {
       const row = this.statement<{ room: Uint8Array }>(
         "SELECT room FROM rooms WHERE entered > 0 ORDER BY entered DESC LIMIT 1",
       ).get();
-      return row === null ? undefined : hexOf(row.room);
+      return row === null ? undefined : row.room.toHex();
     });
   }
 
@@ -466,7 +465,7 @@ function wholeTail(session: Post[], first: (author: Uint8Array, session: number)
 function postOf(row: PostRow): Post | undefined {
   try {
     const post = decodePost(row.bytes);
-    const same = post.author === hexOf(row.author) && post.session === row.session && post.seq === row.seq;
+    const same = post.author === row.author.toHex() && post.session === row.session && post.seq === row.seq;
     return same ? post : undefined;
   } catch {
     return undefined;

@@ -44,7 +44,7 @@ export class Reader {
 
   /** The next `length` bytes in hex digits. */
   hex(length: number): string {
-    return hexOf(this.take(length));
+    return this.take(length).toHex();
   }
 
   /** UTF-8 behind a length of one byte. Strict: U+FFFD in place of a broken byte would be longer than what came in. */
@@ -123,7 +123,10 @@ export class Writer {
   }
 
   hex(value: string): this {
-    return this.raw(Buffer.from(value, "hex"));
+    const bytes = value.length / 2;
+    const offset = this.grow(bytes);
+    assert(this.bytes.write(value, offset, bytes, "hex") === bytes, "hex digits");
+    return this;
   }
 
   text(value: string): this {
@@ -171,10 +174,6 @@ export function u64At(bytes: Uint8Array, at: number): number {
   const high = u32At(bytes, at);
   if (high >= 2 ** 21) throw new PeerError("malformed", "a number is too large");
   return high * TWO_32 + u32At(bytes, at + 4);
-}
-
-export function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
 }
 
 /** Broken sequences become U+FFFD. */

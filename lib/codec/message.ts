@@ -299,5 +299,7 @@ function entryCount(reader: Reader): number {
 }
 
 function times<T>(count: number, read: () => T): T[] {
-  return Array.from({ length: count }, read);
+  const list: T[] = [];
+  for (let index = 0; index < count; index += 1) list.push(read());
+  return list;
 }

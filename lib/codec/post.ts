@@ -6,7 +6,7 @@
  */
 import { assert, PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { hexOf, Reader, u32At, u64At, utf8Of, Writer } from "./bytes.ts";
+import { Reader, u32At, u64At, utf8Of, Writer } from "./bytes.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 
 /** `Bun.hash` of a public key, 16 hex digits. A table key, never an authority. */
@@ -238,7 +238,7 @@ export function encodeLosses(losses: readonly Loss[]): Uint8Array {
 export function decodeLosses(body: Uint8Array): Loss[] {
   const reader = new Reader(body);
   const losses = Array.from({ length: reader.u16() }, () => ({
-    member: hexOf(reader.take(8)),
+    member: reader.take(8).toHex(),
     session: reader.u64(),
     head: reader.u32(),
   }));

@@ -219,12 +219,15 @@ export class Log {
   open(first: Post, bringer?: MemberId): Stream | undefined {
     const { sessionsMax, sessionsPerMemberMax } = limits;
     const { author } = first;
-    const before = this.sessionsOf(author);
-    if (before.length >= sessionsPerMemberMax) this.forgetOne(before);
-    if (this.sessions >= sessionsMax) this.forgetOne(this.all());
-    if (this.sessions >= sessionsMax) this.forgetMany();
-    const sessions = this.sessionsOf(author);
-    if (this.sessions >= sessionsMax || sessions.length >= sessionsPerMemberMax) return undefined;
+    let sessions = this.sessionsOf(author);
+    const isFull = () => this.sessions >= sessionsMax || sessions.length >= sessionsPerMemberMax;
+    if (isFull()) {
+      if (sessions.length >= sessionsPerMemberMax) this.forgetOne(sessions);
+      if (this.sessions >= sessionsMax) this.forgetOne(this.all());
+      if (this.sessions >= sessionsMax) this.forgetMany();
+      sessions = this.sessionsOf(author);
+      if (isFull()) return undefined;
+    }
     const head = this.passed.get(keyOf(first)) ?? 0;
     const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
     const last = sessions.at(-1);

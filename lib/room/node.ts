@@ -276,7 +276,7 @@ export class RoomNode {
   }
 
   private turnAwayOutdated(member: MemberId): void {
-    for (const peer of [...this.context.peers.values()]) {
+    for (const peer of this.context.peers.values()) {
       if (peer.info.member !== member || !this.isOutdated(peer.info)) continue;
       this.turnAway(peer.link, peer.info.member);
       this.forget(peer);

@@ -106,7 +106,8 @@ export class Peer {
     if (ping === undefined) return undefined;
     this.pings.splice(0, index + 1);
     this.handledCost = ping.cost;
-    this.underWay.clear();
+    // To clear a map costs more than to see that it is empty.
+    if (this.underWay.size > 0) this.underWay.clear();
     return ping;
   }
 

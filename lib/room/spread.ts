@@ -124,6 +124,7 @@ export class Spread {
 
   /** Checks what was told before its turn, and hands it on. Nothing leaves this node unchecked. */
   check(): void {
+    if (this.unchecked.length === 0) return;
     for (const { peer, stream, post } of this.unchecked.splice(0)) {
       // One that fails takes those behind it along.
       if (stream.floor > post.seq) continue;
@@ -509,6 +510,7 @@ export class Spread {
 
   /** Sends the wants and prunes that this event has collected. */
   flush(): void {
+    if (this.requesting.size === 0) return;
     for (const peer of this.requesting) for (const frame of peer.takeRequests()) this.send(peer, frame);
     this.requesting.clear();
   }

@@ -6,7 +6,6 @@
  * left first. The rowid of a text is that of its post and its number in it, so the newest come first by themselves.
  */
 import type { Statement } from "bun:sqlite";
-import { hexOf } from "../codec/bytes.ts";
 import {
   decodeIntroduction,
   decodePost,
@@ -100,7 +99,7 @@ export class Archive {
   authors(isName: (name: string) => boolean): MemberId[] {
     const rows = this.statement<Row>(INTRODUCTIONS).iterate();
     const found = new Set<MemberId>();
-    for (const row of rows) if (isName(introducedAs(row) ?? "")) found.add(hexOf(row.bytes.subarray(0, 8)));
+    for (const row of rows) if (isName(introducedAs(row) ?? "")) found.add(row.bytes.subarray(0, 8).toHex());
     return [...found];
   }
 
@@ -190,7 +189,7 @@ export class Archive {
       name: this.nameOf(row.room, author, post.session, names),
       at: Math.floor(post.clock / 1000),
     } as const;
-    const reader = kind === PostKind.direct ? hexOf(body.subarray(0, 8)) : undefined;
+    const reader = kind === PostKind.direct ? body.subarray(0, 8).toHex() : undefined;
     const to = reader && { member: reader, name: this.nameOf(row.room, reader, Number.MAX_SAFE_INTEGER, names) };
     return this.bare(row, post).map((text, index) => ({
       id: textIdOf(post, index),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { hexOf, Reader, utf8Of, Writer } from "../../lib/codec/bytes.ts";
+import { Reader, utf8Of, Writer } from "../../lib/codec/bytes.ts";
 import { PeerError } from "../../lib/errors.ts";
 
 /** One value of each kind the writer knows, in any order. */
@@ -29,7 +29,7 @@ function faultOf(run: () => unknown): string {
 describe("writer and reader", () => {
   test("numbers are big endian", () => {
     const bytes = new Writer().u8(1).u16(0x0203).u32(0x04050607).u64(0x08090a0b0c0d).finish();
-    expect(hexOf(bytes)).toBe("01020304050607000008090a0b0c0d");
+    expect(bytes.toHex()).toBe("01020304050607000008090a0b0c0d");
   });
 
   test("whatever is written is read back, however small the writer began", () => {

@@ -110,8 +110,8 @@ export class Run {
   readonly world: World;
   private readonly random: Random;
   private readonly said = new Map<string, Said>();
-  /** Hops that each node's first copy of a post took, by post and node; 0 where it has none. */
-  private readonly hops = new Map<string, Uint8Array>();
+  /** Hops that each node's first copy of a post took, by node; 0 where it has none. All copies are one object. */
+  private readonly hops = new WeakMap<Post, Uint8Array>();
   private operations = 0;
 
   constructor(private readonly scenario: Scenario) {
@@ -126,7 +126,7 @@ export class Run {
       const said = this.said.get(postKey(news.post));
       if (said !== undefined && !news.history) {
         said.lastAt = Math.max(said.lastAt, this.world.now);
-        said.hops = Math.max(said.hops, this.hops.get(postKey(news.post))?.[node.index] ?? 0);
+        said.hops = Math.max(said.hops, this.hops.get(news.post)?.[node.index] ?? 0);
       }
     };
   }
@@ -367,13 +367,12 @@ export class Run {
 
   private onCopy(from: SimNode, to: SimNode, post: Post): void {
     const { counters } = this.world;
-    const key = postKey(post);
-    let hops = this.hops.get(key);
+    let hops = this.hops.get(post);
     if (hops === undefined || hops.length <= Math.max(from.index, to.index)) {
       const larger = new Uint8Array(2 * this.world.nodes.length);
       larger.set(hops ?? []);
       hops = larger;
-      this.hops.set(key, hops);
+      this.hops.set(post, hops);
     }
     counters.postCopies += 1;
     if (hops[to.index] !== 0 || post.author === to.member) return;

@@ -78,6 +78,8 @@ export class World {
   private readonly heap = new Heap<Scheduled>(isBefore);
   private order = 0;
   private readonly decoded = new WeakMap<Uint8Array, Message>();
+  private readonly streams = new Map<string, number>();
+  private readonly streamsOf = new WeakMap<Post, number>();
   private trace = 0n;
   /** Not in the hash yet. */
   private readonly notes = new Float64Array(NOTES_MAX);
@@ -105,6 +107,18 @@ export class World {
     this.nodes.push(node);
     node.start(through);
     return node;
+  }
+
+  /** A number for each stream, found without making its key for every member that hears of it. */
+  streamOf(post: Post): number {
+    let stream = this.streamsOf.get(post);
+    if (stream === undefined) {
+      const key = keyOf(post);
+      stream = this.streams.get(key) ?? this.streams.size;
+      this.streams.set(key, stream);
+      this.streamsOf.set(post, stream);
+    }
+    return stream;
   }
 
   at(time: number, run: () => void): void {
@@ -236,7 +250,7 @@ export class World {
     const jitter = this.options.jitterMs === undefined ? 0 : this.latency() * this.options.jitterMs;
     pipe.arrivesAt = Math.max(pipe.arrivesAt, pipe.leavesAt + link.latencyMs + jitter);
     const deliver = () => {
-      if (this.reaches(from, to)) arrive();
+      if (this.groups === undefined || this.reaches(from, to)) arrive();
       // In the order in which it was sent: the heap keeps that for equal times.
       else this.held.push(() => this.at(this.now + link.latencyMs, deliver));
     };
@@ -329,7 +343,8 @@ export class SimNode {
   disk: Post[] = [];
   /** What this run was told of texts, in order. */
   heard: Post[] = [];
-  private newest = new Map<string, number>();
+  /** By stream, as the world numbers them: the last post that was told. */
+  private newest = new Map<number, number>();
   isSynced = false;
   hasLeft = false;
   private waiting: RoomEvent[] = [];
@@ -497,10 +512,11 @@ export class SimNode {
 
   /** Every text once, every author in order. */
   hear(post: Post): void {
-    const key = keyOf(post);
-    const last = this.newest.get(key) ?? -1;
-    if (post.seq <= last) this.world.violations.push(`node ${this.index} was told ${key} ${post.seq} after ${last}`);
-    this.newest.set(key, post.seq);
+    const stream = this.world.streamOf(post);
+    const last = this.newest.get(stream) ?? -1;
+    if (post.seq <= last)
+      this.world.violations.push(`node ${this.index} was told ${keyOf(post)} ${post.seq} after ${last}`);
+    this.newest.set(stream, post.seq);
     this.heard.push(post);
   }
 
