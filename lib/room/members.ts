@@ -15,6 +15,7 @@ import {
   type Introduction,
   type Loss,
   type MemberId,
+  memberIdOf,
   type Post,
   PostKind,
 } from "../codec/post.ts";
@@ -298,13 +299,14 @@ export class Members {
 /** Several parts ask what an `add` says; it is read once. */
 const introductions = new WeakMap<Post, Introduction>();
 
-/** What an `add` says; undefined where it is not one. Whoever bears a name that nobody may bear is shown by its id. */
+/** What an `add` says; undefined where it is not one, or not of the key that its author's id is made of. Whoever bears a name that nobody may bear is shown by its id. */
 export function introductionOf(post: Post): Introduction | undefined {
   if (post.kind !== PostKind.add) return undefined;
   const known = introductions.get(post);
   if (known !== undefined) return known;
   try {
     const read = decodeIntroduction(post.body);
+    if (memberIdOf(read.publicKey) !== post.author) return undefined;
     const introduction = isName(read.name) ? read : { ...read, name: post.author };
     introductions.set(post, introduction);
     return introduction;

@@ -14,6 +14,7 @@ const MARKS_MAX = 3;
 const TAG_DIGITS = 4;
 assert(limits.nameMaxBytes >= limits.nameMaxCharacters * 4, "every name of the allowed length fits its bytes");
 
+const PLAIN = /^[ -~]*$/;
 const ALLOWED = /^[\p{L}\p{M}\p{Nd}_.-]$/u;
 /** Among them are letters and marks that nobody sees, such as U+3164 HANGUL FILLER. */
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
@@ -77,6 +78,7 @@ export function isName(name: string): boolean {
  * ß is ss, ς is σ, and Turkish ı falls together with i (stricter than Unicode's folding, which keeps them apart).
  */
 export function normalForm(name: string): string {
+  if (PLAIN.test(name)) return name.toLowerCase();
   // Down, up and down again reaches the full folding; one step alone misses ẞ or ſ.
   const folded = name.normalize("NFKC").toLowerCase().toUpperCase().toLowerCase();
   return folded.replace(IGNORABLE, "").replaceAll("ς", "σ").normalize("NFKC");

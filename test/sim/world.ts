@@ -85,7 +85,7 @@ export class World {
   private readonly notes = new Float64Array(NOTES_MAX);
   private notesCount = 0;
   /** What arrived at the cut, oldest first: TCP sends it again until it gets through. */
-  private held: (() => void)[] = [];
+  private held: Flight[] = [];
   /** Group of each node while the network is cut; nodes of different groups do not hear each other. */
   private groups: ((node: SimNode) => number) | undefined;
   /** Only what goes to a higher group is lost. */
@@ -122,8 +122,14 @@ export class World {
   }
 
   at(time: number, run: () => void): void {
-    this.heap.push({ at: Math.max(time, this.now), order: this.order, run });
+    this.schedule({ at: 0, order: 0, run }, time);
+  }
+
+  private schedule(event: Scheduled, time: number): void {
+    event.at = Math.max(time, this.now);
+    event.order = this.order;
     this.order += 1;
+    this.heap.push(event);
   }
 
   /** Runs all events up to `time`. */
@@ -185,7 +191,7 @@ export class World {
     this.groups = undefined;
     const { held } = this;
     this.held = [];
-    for (const release of held) release();
+    for (const flight of held) this.schedule(flight, this.now + flight.link.latencyMs);
   }
 
   /** Whether bytes from one node reach the other now. */
@@ -225,7 +231,7 @@ export class World {
     const [dialId, acceptId] = link.ids;
     listener.links.set(acceptId, link);
     const { run } = dialler;
-    this.carry(link, 1, 0, () => {
+    this.carry(link, 1, () => {
       if (dialler.run !== run) return this.reset(link, 1);
       dialler.links.set(dialId, link);
       dialler.onUp(dialId, listener.info(false), true);
@@ -236,37 +242,27 @@ export class World {
   refuse(link: SimLink, effect: Extract<Effect, { type: "refuse" }>): void {
     const [dialler] = link.ends;
     const { run } = dialler;
-    this.carry(link, 1, 0, () => {
+    this.carry(link, 1, () => {
       if (dialler.run === run) dialler.onRefused(link.ids[0], effect.refusal);
     });
   }
 
-  /** Puts `bytes` on the way in one direction; `arrive` runs when they are there. */
-  private carry(link: SimLink, side: 0 | 1, bytes: number, arrive: () => void): void {
+  /** Puts a frame on the way in one direction, or something that weighs nothing and runs when it is there. */
+  private carry(link: SimLink, side: 0 | 1, cargo: Cargo): void {
     const pipe = link.pipes[side];
     const [from, to] = side === 0 ? link.ends : [link.ends[1], link.ends[0]];
     const rate = Math.min(from.bytesPerMs, to.bytesPerMs);
-    pipe.leavesAt = Math.max(pipe.leavesAt, this.now) + bytes / rate;
+    pipe.leavesAt = Math.max(pipe.leavesAt, this.now) + (typeof cargo === "function" ? 0 : cargo.length / rate);
     const jitter = this.options.jitterMs === undefined ? 0 : this.latency() * this.options.jitterMs;
     pipe.arrivesAt = Math.max(pipe.arrivesAt, pipe.leavesAt + link.latencyMs + jitter);
-    const deliver = () => {
-      if (this.groups === undefined || this.reaches(from, to)) arrive();
-      // In the order in which it was sent: the heap keeps that for equal times.
-      else this.held.push(() => this.at(this.now + link.latencyMs, deliver));
-    };
-    this.at(pipe.arrivesAt, deliver);
+    this.schedule(new Flight(this, link, side, cargo), pipe.arrivesAt);
   }
 
   send(from: SimNode, id: LinkId, frame: Uint8Array): void {
     const link = from.links.get(id);
     if (link === undefined) return;
     const side = link.ends[0] === from && link.ids[0] === id ? 0 : 1;
-    const to = link.ends[1 - side] as SimNode;
-    const toId = link.ids[1 - side] as LinkId;
-    this.carry(link, side, frame.length, () => {
-      if (to.links.get(toId) !== link) return;
-      this.deliver(from, to, toId, frame);
-    });
+    this.carry(link, side, frame);
     const pipe = link.pipes[side];
     pipe.undrained += frame.length;
     // Where bytes leave at once, to say so after each frame would be half of all events.
@@ -286,7 +282,18 @@ export class World {
     this.at(pipe.leavesAt, check);
   }
 
-  private deliver(from: SimNode, to: SimNode, id: LinkId, frame: Uint8Array): void {
+  /** What was on its way is there, or has come to where the network is cut. */
+  land(flight: Flight): void {
+    const { link, side, cargo } = flight;
+    const [from, to] = side === 0 ? link.ends : [link.ends[1], link.ends[0]];
+    // In the order in which it was sent: the heap keeps that for equal times.
+    if (!this.reaches(from, to)) this.held.push(flight);
+    else if (typeof cargo === "function") cargo();
+    else this.deliver(link, from, to, side === 0 ? link.ids[1] : link.ids[0], cargo);
+  }
+
+  private deliver(link: SimLink, from: SimNode, to: SimNode, id: LinkId, frame: Uint8Array): void {
+    if (to.links.get(id) !== link) return;
     let message = this.decoded.get(frame);
     if (message === undefined) {
       message = decode(frame.subarray(4));
@@ -316,7 +323,7 @@ export class World {
   private reset(link: SimLink, side: 0 | 1): void {
     const to = link.ends[1 - side] as SimNode;
     const toId = link.ids[1 - side] as LinkId;
-    this.carry(link, side, 0, () => {
+    this.carry(link, side, () => {
       if (to.links.get(toId) !== link) return;
       to.links.delete(toId);
       to.handle({ type: "down", link: toId });
@@ -534,9 +541,28 @@ export class SimNode {
 }
 
 interface Scheduled {
-  readonly at: number;
-  readonly order: number;
-  readonly run: () => void;
+  at: number;
+  order: number;
+  run(): void;
+}
+
+type Cargo = Uint8Array | (() => void);
+
+/** Something on its way along a link. */
+class Flight implements Scheduled {
+  at = 0;
+  order = 0;
+
+  constructor(
+    private readonly world: World,
+    readonly link: SimLink,
+    readonly side: 0 | 1,
+    readonly cargo: Cargo,
+  ) {}
+
+  run(): void {
+    this.world.land(this);
+  }
 }
 
 function isBefore(a: Scheduled, b: Scheduled): boolean {
