@@ -17,7 +17,7 @@ import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes
 import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
-import { type Identity, identityOf, verifySignature } from "./identity.ts";
+import { type Identity, openIdentity, verifySignature } from "./identity.ts";
 import { Keeper } from "./keeper.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
@@ -62,9 +62,10 @@ const CONFIRM_INTERVAL_MS = 500;
 export class Chat implements ChatControl {
   readonly ended: Promise<void>;
   private readonly transport: Transport;
-  private readonly identity: Identity;
   private readonly session: number;
-  private node: RoomNode | undefined;
+  private core: RoomNode | undefined;
+  /** A room of our own that is still to be entered. */
+  private isEntering = false;
   private room: RoomId = NO_ROOM;
   private hosts: readonly string[] = [];
   private port = 0;
@@ -114,7 +115,7 @@ export class Chat implements ChatControl {
     const early: string[] = [];
     let warn = (message: string): void => void early.push(message);
     const store = openStore(options.data, name, message => warn(message));
-    const chat = new Chat(options, name, store, certificate);
+    const chat = new Chat(options, name, store, await openIdentity(store.secrets()), certificate);
     warn = message => chat.warn(message);
     early.forEach(warn);
     try {
@@ -130,10 +131,10 @@ export class Chat implements ChatControl {
     options: ChatOptions,
     name: string,
     private readonly store: Store,
+    private readonly identity: Identity,
     certificate: Promise<Certificate>,
   ) {
     this.startName = this.currentName = name;
-    this.identity = identityOf(store.secrets());
     this.session = store.nextSession(Date.now());
     this.ended = this.finished.promise;
     this.isPrivate = options.roomKey !== undefined;
@@ -159,6 +160,15 @@ export class Chat implements ChatControl {
       // The link it came from is closed already; the room goes on.
       onBug: error => this.warn(`an error of p2pchat's own: ${error instanceof Error ? error.message : String(error)}`),
     });
+  }
+
+  /**
+   * The core; undefined while no room is entered. Signing its first post takes as long as all else of a start, so a room of
+   * our own is entered once this node has told that it listens, or when somebody asks.
+   */
+  private get node(): RoomNode | undefined {
+    if (this.isEntering) this.enter(this.room, false);
+    return this.core;
   }
 
   // What a user can do.
@@ -356,7 +366,9 @@ export class Chat implements ChatControl {
     const { member } = this.identity;
     this.events.push({ event: "listening", name, member, address: hosts[0] ?? "127.0.0.1", port });
     if (options.dial === undefined) {
-      this.enter(crypto.getRandomValues(Buffer.alloc(ROOM_BYTES)).toString("hex"), false);
+      this.room = crypto.getRandomValues(Buffer.alloc(ROOM_BYTES)).toString("hex");
+      this.isEntering = true;
+      setImmediate(() => this.node);
       return;
     }
     this.entryAddress = options.dial;
@@ -369,9 +381,10 @@ export class Chat implements ChatControl {
 
   /** The room is known: the core begins. */
   private enter(room: RoomId, joining: boolean): void {
+    this.isEntering = false;
     this.room = room;
     this.store.enter(room, Date.now());
-    this.node = new RoomNode({
+    this.core = new RoomNode({
       room,
       identity: this.identity,
       verify: (publicKey, post) => verifySignature(publicKey, signedBytes(room, post.unsigned), post.signature),

@@ -5,16 +5,18 @@
  * a feature: what only one mode needs is imported in that mode, and `process.stdin` and `process.stdout`, which cost
  * more than the rest together, are left alone here.
  */
-import { fstatSync, statSync } from "node:fs";
 import { version } from "../package.json";
 import { Chat, type ChatOptions } from "./chat.ts";
 import type { Address } from "./codec/post.ts";
 import type { Offer } from "./discovery.ts";
 import { ChatError, codeOf, unreachable } from "./errors.ts";
-import type { LastRoom } from "./history.ts";
+import { type LastRoom, readLastRoom } from "./history.ts";
+import { newRoomCode, roomKeyOf, roomTag, weaknessOf } from "./key.ts";
 import { type Command, dataDirectory, HELP, NAME_MISSING, nameOf, type Options, parse, UsageError } from "./options.ts";
 import { StoreError } from "./store/files.ts";
 import { cleanLine } from "./ui/clean.ts";
+import { runJson } from "./ui/json.ts";
+import { runPlain } from "./ui/plain.ts";
 import { knowsUtf8 } from "./ui/spell.ts";
 import type { ChatEvent } from "./ui/view.ts";
 
@@ -121,7 +123,7 @@ async function settingsOf(options: Options, name: string): Promise<ChatOptions> 
   const data = options.volatile ? undefined : (options.data ?? dataDirectory(Bun.env));
   if (data === undefined && !options.volatile) complain("nothing is kept in this run: $HOME is not set, see --data");
   const { host, port, dial, keepMs, key } = options;
-  const roomKey = key === undefined ? undefined : await (await import("./key.ts")).roomKeyOf(key);
+  const roomKey = key === undefined ? undefined : await roomKeyOf(key);
   return { name, host, port, dial, data, keepMs, roomKey };
 }
 
@@ -129,13 +131,12 @@ async function settingsOf(options: Options, name: string): Promise<ChatOptions> 
 async function startOf(options: Options, settings: ChatOptions, mode: Mode): Promise<Start> {
   const { dial, find, host, discovery } = options;
   if (options.private) {
-    const { newRoomCode, roomKeyOf } = await import("./key.ts");
     const code = newRoomCode();
     return { settings: { ...settings, roomKey: await roomKeyOf(code) }, entrances: [], code };
   }
   if (options.key !== undefined && dial === undefined && !find) await warnOfWeakWords(options.key);
   if (!find || settings.roomKey === undefined) return { settings, entrances: dial === undefined ? [] : [dial] };
-  const [{ findPrivate, settingOf }, { roomTag }] = await Promise.all([import("./discovery.ts"), import("./key.ts")]);
+  const { findPrivate, settingOf } = await import("./discovery.ts");
   const search = findPrivate(settingOf(discovery, host), roomTag(settings.roomKey));
   const room = await (mode === "terminal" ? withSpinner("Looking for the room", search) : search);
   return { settings, entrances: room.addresses };
@@ -143,7 +144,7 @@ async function startOf(options: Options, settings: ChatOptions, mode: Mode): Pro
 
 /** Who opens a room with words of its own should know; who joins one can change nothing. */
 async function warnOfWeakWords(words: string): Promise<void> {
-  const weakness = (await import("./key.ts")).weaknessOf(words);
+  const weakness = weaknessOf(words);
   if (weakness !== undefined) complain(`warning: ${weakness}`);
 }
 
@@ -172,12 +173,9 @@ async function openFirst({ settings, entrances, ...rest }: Start, asks: boolean)
 async function openNear(options: Options, start: Start): Promise<Opened | undefined> {
   const { discovery, host } = options;
   const { data, name, roomKey } = start.settings;
-  const last = data === undefined ? undefined : (await import("./history.ts")).readLastRoom(data, name);
+  const last = data === undefined ? undefined : readLastRoom(data, name);
   if (discovery.scope === "off") return openFirst({ ...start, last }, true);
-  const [{ findOffers, settingOf }, { roomKeyOf, roomTag }] = await Promise.all([
-    import("./discovery.ts"),
-    import("./key.ts"),
-  ]);
+  const { findOffers, settingOf } = await import("./discovery.ts");
   let rooms = await findOffers(settingOf(discovery, host), roomKey && roomTag(roomKey), last);
   const seen = rooms.map(({ mark }) => mark);
   const isOffered = rooms.some(room => room.last);
@@ -217,8 +215,8 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
     for (const line of (await import("./discovery.ts")).wayBack(start.last, start.settings.name)) opened.notify(line);
   try {
     if (mode === "terminal" || options.discovery.explicit) void show(start, options);
-    if (mode === "json") await (await import("./ui/json.ts")).runJson(opened, { stay: options.stay, doctor });
-    else if (mode === "plain") await (await import("./ui/plain.ts")).runPlain(opened, settings);
+    if (mode === "json") await runJson(opened, { stay: options.stay, doctor });
+    else if (mode === "plain") await runPlain(opened, settings);
     else {
       const { runTerminal } = await import("./ui/terminal.ts");
       // Clack's prompts and spinner leave it paused, and then a listener alone does not make it flow again.
@@ -234,7 +232,7 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
 /** Lets others find the room. Not waited for: it takes longer than all the rest of the start. */
 async function show({ chat: opened, settings, entrances, seen }: Opened, { discovery, host }: Options): Promise<void> {
   if (discovery.scope === "off") return;
-  const [{ settingOf, showRoom }, { roomTag }] = await Promise.all([import("./discovery.ts"), import("./key.ts")]);
+  const { settingOf, showRoom } = await import("./discovery.ts");
   const tag = settings.roomKey && roomTag(settings.roomKey);
   await showRoom(opened, settingOf(discovery, host), { host, tag, opened: entrances.length === 0, seen });
 }
@@ -345,7 +343,7 @@ async function openPatiently(wanted: ChatOptions, asked = false): Promise<Pick<O
         const words = await askWords(again);
         if (words === undefined) throw error;
         again = true;
-        settings = { ...settings, roomKey: await (await import("./key.ts")).roomKeyOf(words) };
+        settings = { ...settings, roomKey: await roomKeyOf(words) };
       } else if (error.code === "name_taken") {
         const { suggestion = "" } = error;
         // The suggestion is a peer's.
@@ -411,9 +409,10 @@ function complain(message: string): void {
 
 /**
  * `node:tty` costs 2 ms, a look at the file descriptor nothing: only a character device can be a terminal, and most of
- * those that are not are /dev/null.
+ * those that are not are /dev/null. Not even that where the command line says it: `node:fs` costs 0.8 ms.
  */
 function isTerminal(descriptor: 0 | 1): boolean {
+  const { fstatSync, statSync } = require("node:fs") as typeof import("node:fs");
   try {
     const stats = fstatSync(descriptor);
     if (!stats.isCharacterDevice()) return false;

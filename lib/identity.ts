@@ -1,17 +1,11 @@
 /**
  * Who a member is: an Ed25519 key pair (RFC 8032) that signs, and an X25519 key (RFC 7748) that direct messages are
  * sealed for. Keys travel and are stored as raw 32 bytes; the DER wrappings around them are those of RFC 8410.
+ *
+ * Nothing else than `node:crypto` signs without waiting, but loading it takes longer than any other step of a start. So it
+ * is loaded when something is signed or checked, and a node listens before it signs.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  type KeyObject,
-  randomBytes,
-  scryptSync,
-  sign,
-  verify,
-} from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { KEY_BYTES, type MemberId, memberIdOf, SIGNATURE_BYTES } from "./codec/post.ts";
 
 /** What is kept in the store: both private keys, raw. */
@@ -38,28 +32,54 @@ const PUBLIC_X25519 = Buffer.from("302a300506032b656e032100", "hex");
 const PHRASE_BYTES = 10;
 const PHRASE_COST = 2 ** 14;
 
+let loaded: typeof import("node:crypto") | undefined;
+
+/** `node:crypto`, loaded by the first who needs it. */
+export function nodeCrypto(): typeof import("node:crypto") {
+  loaded ??= require("node:crypto") as typeof import("node:crypto");
+  return loaded;
+}
+
 /** New private keys from the system's random source. */
 export function newSecrets(): Secrets {
-  return { signing: randomBytes(KEY_BYTES), sealing: randomBytes(KEY_BYTES) };
+  const random = () => crypto.getRandomValues(new Uint8Array(KEY_BYTES));
+  return { signing: random(), sealing: random() };
 }
 
 export function identityOf(secrets: Secrets): Identity {
-  const signing = privateKey(PRIVATE_ED25519, secrets.signing);
-  const publicKey = publicHalf(signing);
-  return {
-    member: memberIdOf(publicKey),
-    publicKey,
-    sealKey: sealKeyOf(secrets.sealing),
-    secrets,
-    sign: bytes => sign(null, bytes, signing),
+  return identityWith(secrets, publicHalf(privateKey(PRIVATE_ED25519, secrets.signing)), sealKeyOf(secrets.sealing));
+}
+
+/** The same, by WebCrypto: `node:crypto` is not loaded before the first signature. */
+export async function openIdentity(secrets: Secrets): Promise<Identity> {
+  const [publicKey, sealKey] = await Promise.all([
+    publicHalfOf("Ed25519", "sign", wrapped(PRIVATE_ED25519, secrets.signing)),
+    publicHalfOf("X25519", "deriveBits", wrapped(PRIVATE_X25519, secrets.sealing)),
+  ]);
+  return identityWith(secrets, publicKey, sealKey);
+}
+
+async function publicHalfOf(name: string, use: "sign" | "deriveBits", pkcs8: Uint8Array<ArrayBuffer>) {
+  const key = await crypto.subtle.importKey("pkcs8", pkcs8, { name }, true, [use]);
+  const { x = "" } = await crypto.subtle.exportKey("jwk", key);
+  return Uint8Array.fromBase64(x, { alphabet: "base64url" });
+}
+
+function identityWith(secrets: Secrets, publicKey: Uint8Array, sealKey: Uint8Array): Identity {
+  let key: KeyObject | undefined;
+  const sign = (bytes: Uint8Array) => {
+    key ??= privateKey(PRIVATE_ED25519, secrets.signing);
+    return nodeCrypto().sign(null, bytes, key);
   };
+  return { member: memberIdOf(publicKey), publicKey, sealKey, secrets, sign };
 }
 
 /** Whether `signature` over `bytes` is by the holder of `publicKey`. False for anything malformed; never throws. */
 export function verifySignature(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== KEY_BYTES || signature.length !== SIGNATURE_BYTES) return false;
+  const { createPublicKey, verify } = nodeCrypto();
   try {
-    const key = createPublicKey({ key: Buffer.concat([PUBLIC_ED25519, publicKey]), format: "der", type: "spki" });
+    const key = createPublicKey({ key: wrapped(PUBLIC_ED25519, publicKey), format: "der", type: "spki" });
     return verify(null, bytes, key, signature);
   } catch {
     return false;
@@ -78,7 +98,7 @@ export function fingerprintOf(publicKey: Uint8Array): string {
  */
 export function phraseOf(one: Uint8Array, other: Uint8Array): string {
   const keys = [Buffer.from(one), Buffer.from(other)].sort(Buffer.compare);
-  const digest = scryptSync(Buffer.concat(keys), "p2pchat phrase v1", PHRASE_BYTES, { N: PHRASE_COST });
+  const digest = nodeCrypto().scryptSync(Buffer.concat(keys), "p2pchat phrase v1", PHRASE_BYTES, { N: PHRASE_COST });
   return Array.from({ length: PHRASE_BYTES / 2 }, (_, index) => proquint(digest.readUInt16BE(2 * index))).join(" ");
 }
 
@@ -95,14 +115,19 @@ export function sealKeyOf(secret: Uint8Array): Uint8Array {
 
 /** X25519 (RFC 7748). Throws for a public key that gives no secret, such as a point of small order. */
 export function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
-  const key = createPublicKey({ key: Buffer.concat([PUBLIC_X25519, publicKey]), format: "der", type: "spki" });
+  const { createPublicKey, diffieHellman } = nodeCrypto();
+  const key = createPublicKey({ key: wrapped(PUBLIC_X25519, publicKey), format: "der", type: "spki" });
   return diffieHellman({ privateKey: privateKey(PRIVATE_X25519, secret), publicKey: key });
 }
 
-function privateKey(wrapping: Buffer, raw: Uint8Array): KeyObject {
-  return createPrivateKey({ key: Buffer.concat([wrapping, raw]), format: "der", type: "pkcs8" });
+function privateKey(wrapping: Buffer<ArrayBuffer>, raw: Uint8Array): KeyObject {
+  return nodeCrypto().createPrivateKey({ key: wrapped(wrapping, raw), format: "der", type: "pkcs8" });
 }
 
 function publicHalf(key: KeyObject): Uint8Array {
-  return createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-KEY_BYTES);
+  return nodeCrypto().createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-KEY_BYTES);
+}
+
+function wrapped(wrapping: Buffer<ArrayBuffer>, raw: Uint8Array): Buffer<ArrayBuffer> {
+  return Buffer.concat([wrapping, raw]);
 }

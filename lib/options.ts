@@ -351,6 +351,8 @@ export function nameOf(word: string): string {
 /** A code where an address would be, divided as people divide it; or words of one's own, three or more, or in quotes. */
 function codeWordsOf(place: readonly string[]): string | undefined {
   const words = place.join(" ");
+  // Neither holds a digit, and nearly every address does.
+  if (words === "" || /\d/.test(words)) return undefined;
   if (isRoomCode(words)) return words;
   const isChosen = place.length > 2 || (place.length === 1 && /\s/.test(words));
   return isChosen && /^[\p{L}\p{M}\s-]+$/u.test(words) ? words : undefined;
@@ -412,7 +414,9 @@ function addressOf(place: readonly string[]): Address | undefined {
 function hostOf(word: string): string {
   const host = /^\[(.*)\]$/s.exec(word)?.[1] ?? word;
   if (host === "") throw new UsageError("a host is missing, as in: p2pchat Bob localhost 55107");
-  if (/[^\p{L}\p{M}\p{N}._:%-]/u.test(host) || Buffer.byteLength(host) > limits.hostMaxBytes)
+  // Sets of Unicode take their time, which nobody spends who needs none of them.
+  const isForeign = !/^[\w.:%-]*$/.test(host) && /[^\p{L}\p{M}\p{N}._:%-]/u.test(host);
+  if (isForeign || Buffer.byteLength(host) > limits.hostMaxBytes)
     throw new UsageError(`${quote(word)} is no host, it is a name or an address such as 192.168.1.20`);
   return host;
 }

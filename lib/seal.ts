@@ -5,9 +5,8 @@
  * Base mode says nothing of who sealed it, and need not: the post around it is signed. `info` names room, author and
  * reader, so nobody can lift a box into a post of his own and have it read as his words; `aad` names the post.
  */
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
 import { KEY_BYTES, type MemberId, type RoomId } from "./codec/post.ts";
-import { agree, sealKeyOf } from "./identity.ts";
+import { agree, nodeCrypto, sealKeyOf } from "./identity.ts";
 import { limits } from "./limits.ts";
 
 /** An AEAD of RFC 9180, 7.3. */
@@ -63,12 +62,12 @@ export function sealBox(
   sealKey: Uint8Array,
   info: Uint8Array,
   aad: Uint8Array,
-  ephemeral: Uint8Array = randomBytes(KEY_BYTES),
+  ephemeral: Uint8Array = crypto.getRandomValues(new Uint8Array(KEY_BYTES)),
   aead: Aead = AES_256_GCM,
 ): Uint8Array {
   const enc = sealKeyOf(ephemeral);
   const { key, nonce } = schedule(agree(ephemeral, sealKey), enc, sealKey, info, aead);
-  const cipher = createCipheriv(aead.cipher, key, nonce).setAAD(aad);
+  const cipher = nodeCrypto().createCipheriv(aead.cipher, key, nonce).setAAD(aad);
   return Buffer.concat([enc, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
 }
 
@@ -82,7 +81,7 @@ export function openBox(
   const enc = box.subarray(0, KEY_BYTES);
   try {
     const { key, nonce } = schedule(agree(secret, enc), enc, sealKeyOf(secret), info, aead);
-    const cipher = createDecipheriv(aead.cipher, key, nonce, { authTagLength: TAG_BYTES }).setAAD(aad);
+    const cipher = nodeCrypto().createDecipheriv(aead.cipher, key, nonce, { authTagLength: TAG_BYTES }).setAAD(aad);
     cipher.setAuthTag(box.subarray(-TAG_BYTES));
     return Buffer.concat([cipher.update(box.subarray(KEY_BYTES, -TAG_BYTES)), cipher.final()]);
   } catch {
@@ -110,14 +109,14 @@ function schedule(dh: Uint8Array, enc: Uint8Array, sealKey: Uint8Array, info: Ui
 
 /** LabeledExtract (4). */
 function extract(suite: Uint8Array, salt: Uint8Array, label: string, input: Uint8Array): Buffer {
-  const hmac = createHmac("sha256", salt);
+  const hmac = nodeCrypto().createHmac("sha256", salt);
   return hmac.update(Buffer.concat([VERSION, suite, Buffer.from(label), input])).digest();
 }
 
 /** LabeledExpand (4). Nothing longer than one block of HKDF is needed, so there is no loop. */
 function expand(suite: Uint8Array, key: Uint8Array, label: string, info: Uint8Array, length: number): Buffer {
   const labelled = Buffer.concat([Buffer.of(0, length), VERSION, suite, Buffer.from(label), info, Buffer.of(1)]);
-  return createHmac("sha256", key).update(labelled).digest().subarray(0, length);
+  return nodeCrypto().createHmac("sha256", key).update(labelled).digest().subarray(0, length);
 }
 
 function infoOf({ room, authorKey, readerKey }: Envelope): Uint8Array {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { memberIdOf } from "../lib/codec/post.ts";
-import { fingerprintOf, identityOf, newSecrets, verifySignature } from "../lib/identity.ts";
+import { fingerprintOf, identityOf, newSecrets, openIdentity, verifySignature } from "../lib/identity.ts";
 import { hex } from "./codec/page.ts";
 
 const SEALING = hex("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a");
@@ -140,10 +140,23 @@ describe("identity", () => {
     expect(identityOf(secrets).member).not.toBe(identityOf(newSecrets()).member);
   });
 
-  test("secrets that are too short make no identity", () => {
+  test("opened without node:crypto it is the same identity", async () => {
+    const text = Buffer.from("hello");
+    for (const secrets of [newSecrets(), newSecrets(), newSecrets()]) {
+      const [opened, made] = [await openIdentity(secrets), identityOf(secrets)];
+      expect(opened).toMatchObject({ member: made.member, secrets });
+      expect(Buffer.from(opened.publicKey)).toEqual(Buffer.from(made.publicKey));
+      expect(Buffer.from(opened.sealKey)).toEqual(Buffer.from(made.sealKey));
+      expect(verifySignature(made.publicKey, text, opened.sign(text))).toBe(true);
+    }
+  });
+
+  test("secrets that are too short make no identity", async () => {
     for (const length of [0, 31]) {
       expect(() => identityOf({ signing: new Uint8Array(length), sealing: SEALING })).toThrow();
       expect(() => identityOf({ signing: SEALING, sealing: new Uint8Array(length) })).toThrow();
+      expect(openIdentity({ signing: new Uint8Array(length), sealing: SEALING })).rejects.toThrow();
+      expect(openIdentity({ signing: SEALING, sealing: new Uint8Array(length) })).rejects.toThrow();
     }
   });
 

@@ -15,6 +15,8 @@ const TAG_DIGITS = 4;
 assert(limits.nameMaxBytes >= limits.nameMaxCharacters * 4, "every name of the allowed length fits its bytes");
 
 const PLAIN = /^[ -~]*$/;
+/** What most are called; sets of Unicode take longer to make than a name to check. */
+const USUAL = /^[\w.-]*[A-Za-z\d][\w.-]*$/;
 const ALLOWED = /^[\p{L}\p{M}\p{Nd}_.-]$/u;
 /** Among them are letters and marks that nobody sees, such as U+3164 HANGUL FILLER. */
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
@@ -31,11 +33,7 @@ gɡԌցᏀᏳᶃꓖ hΗНһհᎻᏂⲎꓧ iıɩɪιіւᎥⲓꙇꭵ jͿϳЈјᎫ
 rƦгᎡᏒⲅꓣꭇꭈꮁ sƽЅѕՏᏕᏚꓢꜱꮪ tΤТᎢⲦꓔ uʋυՍսᴜꓴꞟꭎꭒ vνѴѵᏙᴠꓦꮩ wɯѡԜԝաᎳᏔᴡⲽꓪꮃ xΧХхⲬꓫꞳ yʏΥγУуҮүᎩᎽᶌỿⲨⲩꓬꭚ zΖᏃᴢꓜꮓ
 æӔӕ ßβ əǝӘә ɛεєԑԐЄ ɸφф ĸκк ᴛτт γГⲄ πПпⲠ φФՓⲪ ψѰѱⲮ ʌΛЛꓥ 一ー 二ニ 八ハ 力カ 卜ト 口ロ 夕タ 工エ へヘ`;
 
-const doubleOf = new Map<string, string>();
-for (const word of DOUBLES.trim().split(/\s/)) {
-  const [letter = "", ...doubles] = word;
-  for (const double of doubles) doubleOf.set(double, letter);
-}
+let doubleOf: ReadonlyMap<string, string> | undefined;
 
 /** A member says that this is its name. Of two claims the one with the lower (`clock`, `member`) holds it. */
 export interface Claim {
@@ -48,9 +46,10 @@ export interface Claim {
 
 /** The name in NFC, if one may be called so. Throws `ChatError` "bad_name", whose sentence is safe for a terminal. */
 export function checkName(name: string): string {
+  const { nameMaxCharacters } = limits;
+  if (name.length <= nameMaxCharacters && USUAL.test(name)) return name;
   const normal = name.normalize("NFC");
   const characters = [...normal];
-  const { nameMaxCharacters } = limits;
   if (characters.length === 0) throw badName("a name may not be empty");
   if (characters.length > nameMaxCharacters)
     throw badName(`a name has at most ${nameMaxCharacters} characters, this one has ${characters.length}`);
@@ -90,11 +89,21 @@ export function normalForm(name: string): string {
  */
 export function skeleton(name: string): string {
   const letters = name.normalize("NFKD").replace(IGNORABLE, "");
-  const doubled = Array.from(letters, letter => doubleOf.get(letter) ?? letter).join("");
+  doubleOf ??= doublesOf(DOUBLES);
+  const table = doubleOf;
+  const doubled = Array.from(letters, letter => table.get(letter) ?? letter).join("");
   // UTS #39 has rn for m; vv is no fact of it, but an old trick.
   const folded = doubled.toLowerCase().replaceAll("m", "rn").replaceAll("w", "vv");
   // A dot above an i is not seen.
   return folded.replace(/([ij])\u0307/g, "$1").normalize("NFC");
+}
+
+function doublesOf(words: string): ReadonlyMap<string, string> {
+  const pairs = words
+    .trim()
+    .split(/\s/)
+    .flatMap(([letter = "", ...doubles]) => doubles.map(double => [double, letter] as const));
+  return new Map(pairs);
 }
 
 export function sameName(one: string, other: string): boolean {
