@@ -184,7 +184,7 @@ export class Link implements Worker {
     this.disarm();
     this.queue = [];
     this.queuedBytes = 0;
-    this.turns.remove(this);
+    this.turns.remove(this, performance.now());
     this.socket?.terminate();
     this.socket = undefined;
     if (before !== "closing") this.later(() => this.events.ended(this, end));
@@ -212,6 +212,8 @@ export class Link implements Worker {
   onData(chunk: Buffer): void {
     if (this.phase !== "open") return;
     this.guard(() => this.frames.add(chunk));
+    // The last of a read comes after the pause.
+    if (this.turns.isBehind(this)) return;
     const now = performance.now();
     const isBehind = this.turns.mustWait(this, now) || this.work(now + limits.sliceMs);
     if (!isBehind || this.isOrphan) return;
