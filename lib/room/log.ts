@@ -228,7 +228,7 @@ export class Log {
       sessions = this.sessionsOf(author);
       if (isFull()) return undefined;
     }
-    const head = this.passed.get(keyOf(first)) ?? 0;
+    const head = this.passed.size === 0 ? 0 : (this.passed.get(keyOf(first)) ?? 0);
     const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
     const last = sessions.at(-1);
     if (last === undefined) this.earliest.set(author, stream);

@@ -22,7 +22,7 @@ import {
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Context } from "./context.ts";
-import type { Stream } from "./log.ts";
+import { keyOf, type Stream } from "./log.ts";
 import { isName, NameTable } from "./names.ts";
 import type { Peer } from "./peer.ts";
 
@@ -139,9 +139,11 @@ export class Members {
 
   /** A member's newest session has begun. */
   private begin(stream: Stream, introduction: Introduction, post: Post, known: Member | undefined): void {
-    const key = `${stream.author} ${stream.session}`;
-    for (const head of this.unknownLosses.get(key) ?? []) stream.missAt(head);
-    this.unknownLosses.delete(key);
+    if (this.unknownLosses.size > 0) {
+      const key = keyOf(stream);
+      for (const head of this.unknownLosses.get(key) ?? []) stream.missAt(head);
+      this.unknownLosses.delete(key);
+    }
     if (known !== undefined) {
       known.stream.end();
       this.refresh(known.id, "lost");
@@ -182,7 +184,7 @@ export class Members {
     const { log, self } = this.context;
     const stream = log.get(id, session);
     if (stream === undefined) {
-      const key = `${id} ${session}`;
+      const key = keyOf({ author: id, session });
       const heads = this.unknownLosses.get(key) ?? [];
       if (this.unknownLosses.size < limits.sessionsMax && heads.length < limits.lossesPerSessionMax)
         this.unknownLosses.set(key, [...heads, head]);

@@ -155,7 +155,9 @@ export class Spread {
     const stream = log.open(post, peer.info.member);
     if (stream === undefined) return;
     if (this.context.linked.get(post.author)?.info.session === post.session) stream.isMet = true;
-    for (const asked of [this.opening, this.openingBefore]) asked.delete(keyOf(post));
+    const key = keyOf(post);
+    this.opening.delete(key);
+    this.openingBefore.delete(key);
     this.plant(stream, peer);
     peer.claims.raise(stream, 0);
     this.handOn(peer, stream, post);
