@@ -46,6 +46,8 @@ export interface ChatOptions {
   readonly data?: string | undefined;
   /** 32 bytes that all members of a private room share. */
   readonly roomKey?: Uint8Array | undefined;
+  /** What `roomKey` was made of, if an invitation shall tell it. */
+  readonly words?: string | undefined;
   /** How long what was said is kept, ms; for ever if absent. */
   readonly keepMs?: number | undefined;
 }
@@ -89,7 +91,8 @@ export class Chat implements ChatControl {
   private rejectedToldAt = Number.NEGATIVE_INFINITY;
   private rejectedTimer: ReturnType<typeof setTimeout> | undefined;
   private confirmed = 0;
-  private readonly isPrivate: boolean;
+  /** What a friend types behind address and port. */
+  private readonly keyOption: string;
   private readonly trust: Trust;
   private readonly scribe: Scribe;
   private readonly records: Records;
@@ -137,7 +140,7 @@ export class Chat implements ChatControl {
     this.startName = this.currentName = name;
     this.session = store.nextSession(Date.now());
     this.ended = this.finished.promise;
-    this.isPrivate = options.roomKey !== undefined;
+    this.keyOption = options.roomKey === undefined ? "" : ` --key ${options.words ?? '"<words>"'}`;
     this.trust = new Trust(store);
     this.scribe = new Scribe({
       identity: this.identity,
@@ -308,8 +311,7 @@ export class Chat implements ChatControl {
   }
 
   invitation(): string {
-    const words = this.isPrivate ? ' --key "<words>"' : "";
-    return `./p2pchat <name> ${this.hosts[0] ?? "127.0.0.1"} ${this.port}${words}`;
+    return `./p2pchat <name> ${this.hosts[0] ?? "127.0.0.1"} ${this.port}${this.keyOption}`;
   }
 
   setting(name: string): string | undefined {

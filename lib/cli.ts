@@ -93,8 +93,6 @@ interface Start {
   readonly settings: ChatOptions;
   /** Ways into the room, best first; none to open one. */
   readonly entrances: readonly Address[];
-  /** The words of a private room that was made for this run. */
-  readonly code?: string;
   /** Rooms that were offered and not taken. */
   readonly seen?: readonly string[];
   /** The words were asked for, so they may be asked for again. */
@@ -131,8 +129,8 @@ async function settingsOf(options: Options, name: string): Promise<ChatOptions> 
 async function startOf(options: Options, settings: ChatOptions, mode: Mode): Promise<Start> {
   const { dial, find, host, discovery } = options;
   if (options.private) {
-    const code = newRoomCode();
-    return { settings: { ...settings, roomKey: await roomKeyOf(code) }, entrances: [], code };
+    const words = newRoomCode();
+    return { settings: { ...settings, roomKey: await roomKeyOf(words), words }, entrances: [] };
   }
   if (options.key !== undefined && dial === undefined && !find) await warnOfWeakWords(options.key);
   if (!find || settings.roomKey === undefined) return { settings, entrances: dial === undefined ? [] : [dial] };
@@ -221,7 +219,7 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
       const { runTerminal } = await import("./ui/terminal.ts");
       // Clack's prompts and spinner leave it paused, and then a listener alone does not make it flow again.
       process.stdin.resume();
-      await runTerminal(opened, settings);
+      await runTerminal(opened, { ...settings, goesOn: hasAsked && knowsUtf8(Bun.env) });
     }
   } finally {
     await opened.leave();
@@ -244,9 +242,9 @@ async function diagnose({ chat: opened, settings }: Opened, { discovery, host }:
 }
 
 /** Words that were made for this room are of use only when they are said to others. */
-function tellWords({ chat: opened, code }: Opened, mode: Mode): void {
-  if (code === undefined) return;
-  const sentence = `private room: tell your friends these words: ${code} (near by they type: ./p2pchat <name> ${code})`;
+function tellWords({ chat: opened, settings: { words } }: Opened, mode: Mode): void {
+  if (words === undefined) return;
+  const sentence = `private room: tell your friends these words: ${words} (near by they type: ./p2pchat <name> ${words})`;
   if (mode === "json") complain(sentence);
   else opened.notify(sentence);
 }
@@ -262,6 +260,17 @@ function leaveOnSignals(opened: Chat): void {
 
 // The conversation at start-up, on a terminal only.
 
+/** Something was asked: what comes next goes on below it, and has no beginning of its own. */
+let hasAsked = false;
+
+/** For a question; above the first one stands whose it is. */
+async function questions() {
+  const loaded = await prompts();
+  if (!hasAsked && loaded.plain.withGuide) loaded.intro("p2pchat");
+  hasAsked = true;
+  return loaded;
+}
+
 /** Clack goes by TERM alone when it draws in more than ASCII, and then not always: what is left of that is left out. */
 async function prompts() {
   const { TERM } = Bun.env;
@@ -273,15 +282,14 @@ async function prompts() {
 }
 
 async function askFirstName(): Promise<string | undefined> {
-  const { intro, note, plain } = await prompts();
-  intro("p2pchat", plain);
+  const { note, plain } = await questions();
   note(SHORT_USAGE, "Welcome", plain);
   return askName("What shall others call you?");
 }
 
 /** Undefined when the user would rather not. */
 async function askName(message: string, suggestion = ""): Promise<string | undefined> {
-  const { isCancel, plain, text } = await prompts();
+  const { isCancel, plain, text } = await questions();
   const answer = await text({
     ...plain,
     message,
@@ -304,7 +312,7 @@ function nameProblem(name: string): string | undefined {
 
 /** Undefined when the user would rather not choose. */
 async function chooseRoom(rooms: readonly Offer[]): Promise<Offer | "new" | undefined> {
-  const [{ isCancel, plain, select }, { labelOf }] = await Promise.all([prompts(), import("./discovery.ts")]);
+  const [{ isCancel, plain, select }, { labelOf }] = await Promise.all([questions(), import("./discovery.ts")]);
   const choices: { value: Offer | "new"; label: string }[] = rooms.map(room => ({
     value: room,
     label: `${room.last ? "Go back to" : "Join"} ${labelOf(room)}`,
@@ -320,7 +328,7 @@ async function chooseRoom(rooms: readonly Offer[]): Promise<Offer | "new" | unde
 }
 
 async function askWords(again = false): Promise<string | undefined> {
-  const { isCancel, password, plain } = await prompts();
+  const { isCancel, password, plain } = await questions();
   const answer = await password({
     ...plain,
     mask: "*",

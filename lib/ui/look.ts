@@ -31,13 +31,17 @@ const namesShown = 3;
 export class Look {
   private readonly palette: (typeof palettes)[256 | 16];
 
-  /** `invitation`: what a friend types, where that is more than address and port. `count`: how many colours there are. */
+  /**
+   * `invitation`: what a friend types, where that is more than address and port. `count`: how many colours there are.
+   * `goesOn`: the opening has its beginning above it.
+   */
   constructor(
     private readonly colors: Colors,
     private readonly times: Times = new Times(),
     private readonly columns: () => number = () => 80,
     private readonly invitation?: () => string,
     count: 256 | 16 = 16,
+    private readonly goesOn = false,
   ) {
     this.palette = palettes[count];
   }
@@ -143,7 +147,7 @@ export class Look {
         : [`${gray(sign)}  ${paint(first)}`, `${below}  ${paint(second)}`];
     const [who = "", where = ""] = sentence(event).split(/ (?=is listening at )/);
     return [
-      `${gray("┌")}  ${inverse(" p2pchat ")}`,
+      ...(this.goesOn ? [] : [`${gray("┌")}  ${inverse(" p2pchat ")}`]),
       rail,
       ...rows("◇", bold, who, where),
       ...rows("│", String, "A friend joins with ", bold(friend)),

@@ -25,6 +25,8 @@ export interface TerminalOptions {
   readonly time?: TimeForm | undefined;
   /** What /doctor does. */
   readonly doctor?: () => void;
+  /** The opening is the end of a conversation that stands above it. */
+  readonly goesOn?: boolean;
 }
 
 /** Events that change who is here, or what one is called. */
@@ -42,7 +44,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const talk = new Talk(chat, times, options.doctor, keysTip);
   const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
   const invitation = () => chat.invitation();
-  const look = new Look(picocolors, times, () => size().columns, invitation, coloursOf(process.env));
+  const look = new Look(picocolors, times, () => size().columns, invitation, coloursOf(process.env), options.goesOn);
   const output = new TerminalOutput();
   let present = chat.members().length;
   let isLookedAt = false;

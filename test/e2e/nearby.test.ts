@@ -10,9 +10,12 @@ test("a terminal offers the room near by, and Enter joins it", async () => {
   const alice = world.terminal(["Alice"], near);
   await portOn(alice);
   const bob = world.terminal(["Bob"], near);
-  await bob.until(/There is a room near by\n.*Join Alice\n.*Open a new room/);
+  await bob.until(/^┌ {2}p2pchat\n│\n◆ {2}There is a room near by\n.*Join Alice\n.*Open a new room/);
   bob.type("\r");
-  await bob.until("• Alice is here");
+  // One conversation, from the question to the opening.
+  await bob.until(
+    /^┌ {2}p2pchat\n│\n◇ {2}There is.*\n│ {2}Join Alice\n│\n◇ {2}Bob at .*\n.*\n│\n└ .*\n\n• Alice is here/,
+  );
   await alice.until("→ Bob joined");
   bob.type("found you\r");
   await alice.until("Bob: found you");
@@ -105,6 +108,21 @@ test("a private room is entered by its words alone, and by nobody without them",
   const mallory = world.pipe(["Mallory", "127.0.0.1", port]);
   expect(await mallory.exited).toBe(1);
   expect(mallory.complaints).toContain("the room is private and needs its key");
+});
+
+test("the words of a room made for this run are told again by /invite, in a line that works", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const { alice, port, words } = await privateRoom(world, near);
+  alice.type("/clear\r/invite\r");
+  await alice.until(`◇ /invite\n│ A friend joins with:\n│ ./p2pchat <name> 127.0.0.1 ${port} --key ${words}`);
+  const bob = world.pipe(["Bob", "127.0.0.1", port, "--key", words]);
+  await bob.line(">INFO: Alice joined.");
+  // Words of one's own are known, and are not shown to whoever looks over a shoulder.
+  const carol = world.terminal(["Carol", "127.0.0.1", port, "--key", words]);
+  await carol.until("• Alice is here");
+  carol.type("/invite\r");
+  await carol.until(/◇ \/invite\n│ .*\n│ \.\/p2pchat <name> 127\.0\.0\.1 \d+ --key "<words>"/);
 });
 
 test("words that were asked for are asked for again when they are wrong", async () => {
