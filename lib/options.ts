@@ -54,6 +54,7 @@ Commands; their words are no usernames
                                      what was said, without joining; since 2h,
                                      3d or 2026-08-01
   completions bash|zsh|fish          for your shell to complete all this
+  help, version                      as --help and --version
 
 In the room, a line you type is said to everybody; /help lists the commands
 and :q leaves. A username has 1 to 32 letters, digits, "_", "-" or ".".
@@ -157,6 +158,8 @@ export const SUBCOMMANDS = {
     options: ["--json", "--data", "--since", "--limit", "--time"],
   },
   completions: { form: "completions bash|zsh|fish", options: [] },
+  help: { form: "help", options: [] },
+  version: { form: "version", options: [] },
 } as const satisfies Readonly<Record<string, { form: string; options: readonly (ValueName | FlagName)[] }>>;
 type Subcommand = keyof typeof SUBCOMMANDS;
 /** Options that only make sense with a subcommand. */
@@ -244,6 +247,10 @@ function subcommand(name: Subcommand, words: Words, environment: Environment, no
     if (extra !== undefined) throw usage(`unexpected ${quote(extra)} (${name} is a command and no username)`);
   };
   switch (name) {
+    case "help":
+    case "version":
+      refuseExtra(0);
+      return { type: name };
     case "list":
     case "doctor":
       refuseExtra(0);

@@ -117,6 +117,8 @@ describe("the words of a subcommand", () => {
         text: "a: b",
         options: { name: "Bot", dial: { host: "::1", port: 5 } },
       });
+    expect(commandOf("help")).toEqual({ type: "help" });
+    expect(commandOf("version")).toEqual({ type: "version" });
     expect(commandOf("completions", "fish")).toEqual({ type: "completions", shell: "fish" });
     expect(commandOf("history", "Zoe\u0308", "--limit=7", "--since", "2h")).toMatchObject({
       type: "history",

@@ -166,7 +166,7 @@ export const commands: readonly Command[] = [
   {
     name: "/ignore",
     parameters: [optional(name)],
-    help: "hides what somebody says; alone: lists whose",
+    help: "hides what somebody says; alone: who is hidden",
     run({ chat }, { name: wanted }) {
       if (wanted !== undefined) {
         const member = chat.setIgnored(wanted, true);
@@ -268,8 +268,11 @@ export const commands: readonly Command[] = [
     name: "/quit",
     aliases: [":q", ":quit", ":q!"],
     parameters: [optional(text)],
-    help: "leaves; Ctrl-C and Ctrl-D do, too",
-    run: () => ({ kind: "quit" }),
+    help: "leaves, with last words if any; so does Ctrl-C",
+    run({ chat }, { text: words }) {
+      if (words !== undefined) chat.say(words);
+      return { kind: "quit" };
+    },
   },
 ];
 

@@ -41,6 +41,12 @@ for (const line of [":q", ":quit", ":q!", "/quit", ":q ", "/QUIT", "/quit now"])
   });
 }
 
+test("/quit says the words behind it first", () => {
+  const chat = new FakeChat();
+  expect(submit(new Talk(chat), "/quit good night")).toEqual({ kind: "quit" });
+  expect(chat.done).toEqual(["say good night"]);
+});
+
 for (const line of ["", "  ", "\n"]) {
   test(`${JSON.stringify(line)} says nothing`, () => {
     expect(become(line)).toBe("");

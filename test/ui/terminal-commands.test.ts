@@ -95,7 +95,7 @@ for (const size of sizes) {
     test("an answer is wrapped between words and never wider than the screen", async () => {
       await using stage = await Stage.open(size);
       stage.terminal.type("/help\r");
-      await stage.terminal.until(/\/quit \[text\][\s\S]*Ctrl-D do, too/);
+      await stage.terminal.until(/\/quit \[text\][\s\S]*does Ctrl-C/);
       const rows = stage.terminal.scrollback().filter(row => row.startsWith("│"));
       expect(rows.length).toBeGreaterThan(20);
       if (size.cols === 40)
@@ -144,7 +144,7 @@ for (const size of sizes) {
 test("all of /help fits a screen of 24 rows", async () => {
   await using stage = await Stage.open({ cols: 80, rows: 24 });
   stage.terminal.type("/help\r");
-  await stage.terminal.until(/\/quit \[text\][\s\S]*Ctrl-D do, too/);
+  await stage.terminal.until(/\/quit \[text\][\s\S]*does Ctrl-C/);
   expect(stage.terminal.screen()[0]).toBe("◇ /help");
   for (const { name } of commands) expect(stage.terminal.screen().join("\n")).toMatch(new RegExp(`│ ${name}[ ,]`));
 });
