@@ -2,7 +2,6 @@
  * The history of a username, read without joining a room; also while a p2pchat runs under that name.
  */
 import type { Database, SQLQueryBindings } from "bun:sqlite";
-import { existsSync } from "node:fs";
 import type { Address, RoomId } from "./codec/post.ts";
 import { codeOf } from "./errors.ts";
 import { normalForm, sameName } from "./room/names.ts";
@@ -62,6 +61,7 @@ export function readLastRoom(directory: string, username: string): LastRoom | un
 
 function reading<T>(directory: string, username: string, read: (database: Database) => T): T {
   const path = `${baseOf(directory, normalForm(username))}.sqlite`;
+  const { existsSync } = require("node:fs") as typeof import("node:fs");
   if (!existsSync(path)) throw new StoreError("failed", `nothing is kept of ${username}: there is no ${path}`);
   try {
     using database = openDatabase(path);

@@ -1,25 +1,15 @@
 /**
  * The file of a store: where it is, who may read it, what its tables are, and what can be saved from one that is broken.
  */
-import { Database } from "bun:sqlite";
-import {
-  accessSync,
-  chmodSync,
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-  statSync,
-  symlinkSync,
-} from "node:fs";
+import type { Database } from "bun:sqlite";
 import { basename, dirname, join } from "node:path";
 import { KEY_BYTES } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { newSecrets, type Secrets } from "../identity.ts";
+
+/** Loaded by the first who opens a file: a node that keeps nothing starts, and idles, without them. */
+const fs = () => require("node:fs") as typeof import("node:fs");
+const sqlite = () => require("bun:sqlite") as typeof import("bun:sqlite");
 
 /** "p2pc" in ASCII: tells our files from other programs' (`file` shows it, too). */
 const APPLICATION_ID = 0x7032_7063;
@@ -125,7 +115,7 @@ interface IdentityRow {
 export function baseOf(directory: string, username: string): string {
   const own = join(directory, fileNameOf(username));
   try {
-    const target = readlinkSync(`${own}.sqlite`);
+    const target = fs().readlinkSync(`${own}.sqlite`);
     // A link to elsewhere is the user's.
     return target === basename(target) ? join(directory, basename(target, ".sqlite")) : own;
   } catch {
@@ -137,8 +127,8 @@ export function baseOf(directory: string, username: string): string {
 export function addName(path: string, username: string): boolean {
   const directory = dirname(path);
   const other = `${baseOf(directory, username)}.sqlite`;
-  if (other === path || existsSync(other)) return other === path;
-  symlinkSync(basename(path), join(directory, `${fileNameOf(username)}.sqlite`));
+  if (other === path || fs().existsSync(other)) return other === path;
+  fs().symlinkSync(basename(path), join(directory, `${fileNameOf(username)}.sqlite`));
   return true;
 }
 
@@ -152,11 +142,15 @@ function fileNameOf(username: string): string {
  * root): its mode is not ours to change, and it will do as long as nobody else can write there.
  */
 export function prepareDirectory(directory: string): void {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const { mode } = statSync(directory);
+  fs().mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const { mode } = fs().statSync(directory);
   if (process.platform === "win32" || (mode & 0o077) === 0) return;
-  if (readdirSync(directory).every(name => /\.(sqlite(-wal|-shm|-journal)?|lock)$/.test(name)))
-    chmodSync(directory, 0o700);
+  if (
+    fs()
+      .readdirSync(directory)
+      .every(name => /\.(sqlite(-wal|-shm|-journal)?|lock)$/.test(name))
+  )
+    fs().chmodSync(directory, 0o700);
   else if ((mode & 0o022) !== 0)
     throw new StoreError("permission", `${directory} can be written by others; use a directory of your own`);
 }
@@ -164,7 +158,7 @@ export function prepareDirectory(directory: string): void {
 /** Takes the lock that the kernel lets go of when the process ends, however it ends. */
 export function lockFile(path: string, username: string): Database {
   makePrivate(path);
-  const lock = new Database(path);
+  const lock = new (sqlite().Database)(path);
   try {
     // Never committed: the file stays empty, and only its lock counts.
     lock.run("BEGIN EXCLUSIVE");
@@ -187,29 +181,29 @@ export function release(lock: Database | undefined): void {
 function makePrivate(path: string): void {
   try {
     // Only a new file is opened here: closing one that SQLite has open would drop its locks (POSIX).
-    closeSync(openSync(path, "wx", 0o600));
+    fs().closeSync(fs().openSync(path, "wx", 0o600));
     return;
   } catch (error) {
     if (codeOf(error) !== "EEXIST") throw error;
   }
   // SQLite would go on with what it may not write, and fail later with a riddle.
-  accessSync(path, constants.R_OK | constants.W_OK);
+  fs().accessSync(path, fs().constants.R_OK | fs().constants.W_OK);
   if (process.platform === "win32") return;
   for (const file of [path, `${path}-wal`, `${path}-shm`]) {
-    const stats = statSync(file, { throwIfNoEntry: false });
-    if (stats !== undefined && (stats.mode & 0o077) !== 0) chmodSync(file, 0o600);
+    const stats = fs().statSync(file, { throwIfNoEntry: false });
+    if (stats !== undefined && (stats.mode & 0o077) !== 0) fs().chmodSync(file, 0o600);
   }
 }
 
 export function openDatabase(path: string): Database {
   makePrivate(path);
-  const database = new Database(path);
+  const database = new (sqlite().Database)(path);
   try {
     database.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     const application = pragma(database, "application_id");
     const version = pragma(database, "user_version");
     const isNew = pragma(database, "schema_version") === 0;
-    if (!isNew && statSync(path).size < HEADER_PAGE_MIN_BYTES) throw new StoreError("damaged", damageOf(path));
+    if (!isNew && fs().statSync(path).size < HEADER_PAGE_MIN_BYTES) throw new StoreError("damaged", damageOf(path));
     if (!isNew && application !== APPLICATION_ID)
       throw new StoreError("foreign", `${path} is a database of another program`);
     if (version > MIGRATIONS.length)
@@ -272,7 +266,7 @@ export function salvage(path: string): Kept | undefined {
     // No log, and no more pages than there are here.
     image.writeUInt16BE(0x0101, 18);
     image.writeUInt32BE(Math.floor(image.length / pageSize), 28);
-    using database = Database.deserialize(image, { readonly: true });
+    using database = sqlite().Database.deserialize(image, { readonly: true });
     return readIdentity(database);
   } catch {
     return undefined;
@@ -280,12 +274,12 @@ export function salvage(path: string): Kept | undefined {
 }
 
 function readStart(path: string, length: number): Buffer {
-  const file = openSync(path, "r");
+  const file = fs().openSync(path, "r");
   try {
     const buffer = Buffer.alloc(length);
-    return buffer.subarray(0, readSync(file, buffer, 0, length, 0));
+    return buffer.subarray(0, fs().readSync(file, buffer, 0, length, 0));
   } finally {
-    closeSync(file);
+    fs().closeSync(file);
   }
 }
 
