@@ -182,7 +182,8 @@ export class Look {
 
 /** Rows of a table's line: what does not fit goes below its own column, or where that is narrow below the first one. */
 function inColumns(line: string, columns: number): string[] {
-  const [head = ""] = /^\S.*? {2,}(?=\S)/.exec(line) ?? [];
+  // What somebody said ("Bob: one  two") has no columns.
+  const [head = ""] = /^\S(?:(?!: ).)*? {2,}(?=\S)/.exec(line) ?? [];
   const offset = Bun.stringWidth(head);
   if (offset > 0 && columns - offset < columnMin && Bun.stringWidth(line) > columns) {
     const below = wrapped(line.slice(head.length), columns - 2, 0).map(row => `  ${row}`);

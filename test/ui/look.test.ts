@@ -127,3 +127,11 @@ test("a table on a narrow screen keeps its short cells whole, and its second col
     ...["│ Carol", "│   10.0.0.5:4000", "│   relayed", "│   away: gone fishing"],
   ]);
 });
+
+test("what somebody said is no table, whatever spaces are in it", () => {
+  const look = new Look(picocolors.createColors(false), new Times(), () => 40);
+  expect(look.reply("/search x", ["12:04 Bob: if (x)    return y; // and so on and on"]).slice(1)).toEqual([
+    "│ 12:04 Bob: if (x)    return y; // and",
+    "│   so on and on",
+  ]);
+});
