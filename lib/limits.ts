@@ -213,7 +213,7 @@ export const limits = {
   /** Nodes tried in turn while each says it is full and names others. */
   joinHopsMax: 4,
 
-  // Rooms near by (net/beacon.ts).
+  // Rooms near by (net/beacon.ts, net/ears.ts).
   /** A look ends after this where nothing answers: unnoticed by a person, and several round trips of a slow Wi-Fi. */
   beaconLookMs: 300,
   /** Wi-Fi loses multicast; the ask is repeated once, and answered once. */
