@@ -170,6 +170,8 @@ export const limits = {
   graftDelayMinMs: 20,
   /** The first text of an author goes to so many neighbours of each: more find shorter ways, and cost more copies. */
   floodFanOut: 10,
+  /** News of the roster to so many: with 10 a room that meets again needs twice the frames, and is whole later. */
+  rosterFanOut: 5,
   /** Whoever hands on what floods waits for this part of a mean round trip: 14 ms of 100, and nothing in a LAN. */
   floodStepsPerRoundTrip: 7,
   /** Entries in one `have` or `want`. */

@@ -237,7 +237,8 @@ export class Spread {
   private push(stream: Stream, post: Post, from: Peer | undefined): void {
     const { peers, isFullMesh } = this.context;
     // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
-    if (post.seq > 0 && stream.tree.prove() && !isFullMesh) this.flood(stream, post, from);
+    if (post.seq > 0 && !stream.tree.isProven && !isFullMesh) this.flood(stream, post, from);
+    if (isSaid(post)) stream.tree.isProven = true;
     let frame: Uint8Array | undefined;
     const links: number[] = [];
     const asked: Peer[] = [];
@@ -259,11 +260,13 @@ export class Spread {
 
   /**
    * The first copy that comes shows each its way. Whoever hands one on waits a little, so that a way of few hops beats
-   * one of many that is hardly quicker, and whoever has it by then is spared ours.
+   * one of many that is hardly quicker, and whoever has it by then is spared ours. News of the roster, of which there is
+   * one for each member after a split, is not followed by more, so it needs to arrive and not to find the best way.
    */
   private flood(stream: Stream, post: Post, from: Peer | undefined): void {
     const peers = [...this.context.peers.values()];
-    for (const peer of sample(this.context, peers, limits.floodFanOut)) stream.tree.feed(peer);
+    const fanOut = isSaid(post) ? limits.floodFanOut : limits.rosterFanOut;
+    for (const peer of sample(this.context, peers, fanOut)) stream.tree.feed(peer);
     if (from === undefined) return;
     for (const peer of stream.tree.eager)
       if (peer !== from && !peer.cursors.has(stream)) peer.cursors.set(stream, { next: post.seq, end: OPEN_END });

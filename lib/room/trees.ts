@@ -23,7 +23,7 @@ export class Tree {
 
   /** Posts received since the feed was last in doubt. */
   private received = 0;
-  /** A post has shown which ways are short. */
+  /** A text has shown which ways are short. */
   isProven = false;
 
   /** A tree for a new author that enters where `like` does: the mesh below is the same, so its tree is too. */
@@ -49,13 +49,6 @@ export class Tree {
     this.parent = peer;
     this.received += 1;
     return this.received >= TRIAL_POSTS_MIN && (this.received & (this.received - 1)) === 0;
-  }
-
-  /** True the first time: no post has shown yet which ways are short. */
-  prove(): boolean {
-    const isFirst = !this.isProven;
-    this.isProven = true;
-    return isFirst;
   }
 
   /**
