@@ -39,8 +39,8 @@ export class Stream {
   graftArmed = false;
   /** Whom we asked last for what is missing, and where we stood then. */
   asked: { readonly peer: Peer; readonly head: number } | undefined;
-  /** From `floor` on at `start`; most streams hold none. */
-  private posts: Post[] | undefined;
+  /** From `floor` on at `start`, and nothing before that; most streams hold none. */
+  private posts: (Post | undefined)[] | undefined;
   private start = 0;
   private ahead: Map<number, { readonly post: Post; readonly from: Peer }> | undefined;
   aheadBytes = 0;
@@ -122,6 +122,7 @@ export class Stream {
   shift(): Post | undefined {
     const post = this.posts?.[this.start];
     if (this.posts === undefined || post === undefined) return undefined;
+    this.posts[this.start] = undefined;
     this.start += 1;
     this.floor += 1;
     this.digest.note(this);

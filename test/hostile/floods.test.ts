@@ -197,6 +197,29 @@ describe("more than the log holds", () => {
     }
     expect([quiet?.retained, log.posts]).toEqual([1, limits.logMaxPosts]);
   });
+
+  test("is gone from memory, too", async () => {
+    const mallory = new Hand("Mallory");
+    const introduction = { session: START, seq: 0, kind: PostKind.add, body: mallory.introduction() };
+    const log = new Log(
+      () => {},
+      () => false,
+      () => 0,
+    );
+    const stream = log.open(sealFor(mallory.identity, introduction));
+    if (stream === undefined) throw new Error("an empty log");
+    const text = { author: stream.author, session: START, clock: 0, kind: PostKind.text, body: encodeTexts(["x"]) };
+    const said = Array.from({ length: 500 }, (_, seq) => {
+      const post = sealPost(ROOM, { ...text, seq: seq + 1 }, () => new Uint8Array(64));
+      log.append(stream, post);
+      return new WeakRef(post);
+    });
+    log.dropAll(stream);
+    // Weak references hold what they were made of until the end of their turn.
+    await new Promise<void>(resolve => setImmediate(resolve));
+    Bun.gc(true);
+    expect(said.filter(post => post.deref() !== undefined).length).toBeLessThan(20);
+  });
 });
 
 describe("a reader who has fallen behind", () => {
