@@ -12,7 +12,9 @@ import { Honest } from "./honest.ts";
 
 const ATTACKER = join(import.meta.dir, "actors", "attacker.ts");
 const NAMES = ["Ann", "Ben", "Cat"] as const;
-const QUIET_TEXTS = 60;
+/** Until their code is compiled: the first texts take several times as long as all later ones. */
+const WARM_TEXTS = 80;
+const QUIET_TEXTS = 160;
 const SIEGE_TEXTS = 160;
 const EVERY_MS = 25;
 /** Each takes a descriptor here and one there. */
@@ -81,10 +83,13 @@ export async function besieged(
     );
     return await Promise.all(members.map(member => member.report()));
   };
-  const quiet = await talk(QUIET_TEXTS, QUIET_TEXTS);
+  let said = 0;
+  const next = (count: number) => talk(count, (said += count));
+  await next(WARM_TEXTS);
+  const quiet = await next(QUIET_TEXTS);
   const end = attackers({ attacks: [], idle: 0, loops: 0, ...orders, ports: [port, benPort] });
-  const siege = await talk(SIEGE_TEXTS, QUIET_TEXTS + SIEGE_TEXTS);
+  const siege = await next(SIEGE_TEXTS);
   const tally = await end();
-  const after = await talk(20, QUIET_TEXTS + SIEGE_TEXTS + 20);
+  const after = await next(20);
   return { quiet, siege, after, tally };
 }
