@@ -99,11 +99,11 @@ export const limits = {
   /** … at most, after a while of silence, … */
   allowanceMaxMs: 200,
   /** … and what is added in a second. Beyond that it is slowed down, … */
-  allowancePerSecondMs: 40,
+  allowancePerSecondMs: 20,
   /** … where others have said something so lately, … */
   conversationMs: 1_000,
   /** … and any number of those who are slowed down get no more than so many. */
-  debtorsAtOnce: 3,
+  debtorsAtOnce: 2,
   /** Where all who are behind have no allowance left, one looks again after that. */
   debtPauseMs: 5,
   /** What a link hands on for others counts so much less: they were slowed down where they said it. */
@@ -197,7 +197,7 @@ export const limits = {
   lossesPerSessionMax: 8,
   /** Posts kept for late joiners, over all sessions. */
   logMaxPosts: 50_000,
-  logMaxBytes: 64 * MiB,
+  logMaxBytes: 32 * MiB,
   /** A week: whoever comes later than that does not catch up with a talk, and members have it in their stores. */
   logMaxAgeMs: 7 * 24 * 3_600_000,
   /** What arrived ahead of a hole, per session. */
