@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, setDefaultTimeout, spyOn, test
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { encodeIntroduction, encodeTexts, type Post, PostKind, sealPost } from "../lib/codec/post.ts";
 import { readHistory } from "../lib/history.ts";
 import { type Identity, identityOf, newSecrets } from "../lib/identity.ts";
@@ -115,7 +116,7 @@ describe("a search", () => {
     expect(store.search("???", 10)).toEqual([]);
   });
 
-  test("takes the query language of FTS5", () => {
+  test("takes phrases, beginnings of words and operators", () => {
     const bob = new Speaker("Bob");
     bob.says(2_000, "red fox", "red dog", "green fox");
     expect(texts(store.search('"red fox"', 10))).toEqual(["red fox"]);
@@ -152,7 +153,7 @@ describe("a search", () => {
 
   test("for the first letter of words is too little, for two it is not", () => {
     new Speaker("Bob").says(2_000, "fox at 5 * 3", "中文", "élan");
-    for (const query of ["f*", "fo f*", "f *", '"f"*', '"fox a"*', "é*", "NOT f*"])
+    for (const query of ["f*", "fo f*", '"f"*', '"fox a"*', "é*", "fox NOT f*"])
       expect(() => store.search(query, 10)).toThrow(/before a \* go two letters or more/);
     for (const [query, text] of [
       ["fo*", "fox at 5 * 3"],
@@ -164,7 +165,44 @@ describe("a search", () => {
       expect(texts(store.search(query, 10))).toEqual([text]);
   });
 
-  for (const query of ['"', '"open', "(", "fox AND", "OR", "*", "^", "nothing:fox", 'a" b" "']) {
+  test("takes signs as they come: they mean nothing, beside operators neither", () => {
+    const said = ["tea at 10:30", "I don't know C++", "call foo(bar), it's 5 * 3", "nothing"];
+    new Speaker("Bob").says(2_000, ...said);
+    for (const [query, ...found] of [
+      ["10:30", said[0]],
+      ["don't c++", said[1]],
+      ["foo(bar)", said[2]],
+      ["(foo", said[2]],
+      ["5 *", said[2]],
+      ["noth*", said[3]],
+      ["at:10", said[0]],
+      ["10:at"],
+      ["10:30 OR don't", said[0], said[1]],
+      ['(tea OR "foo bar") NOT 10:30', said[2]],
+      ['"foo bar"', said[2]],
+      ["*"],
+      ["^"],
+      ["nothing:fox"],
+    ])
+      expect([query, ...texts(store.search(query ?? "", 10))]).toEqual([query, ...found]);
+  });
+
+  test("for anything at all is an answer or a sentence", () => {
+    new Speaker("Bob").says(2_000, "fox and dog");
+    const word = fc.constantFrom(...'fox do* " ( ) AND OR NOT NEAR( * ^ : 中 f*'.split(" "), " ");
+    fc.assert(
+      fc.property(fc.array(fc.oneof(word, fc.string({ unit: "binary" })), { maxLength: 8 }), words => {
+        try {
+          store.search(words.join(" "), 10);
+        } catch (error) {
+          expect(error).toBeInstanceOf(QueryError);
+        }
+        expect(store.trouble).toBeUndefined();
+      }),
+    );
+  });
+
+  for (const query of ['"', '"open', "( OR", "fox AND", "OR", "(fox OR dog", "NOT fox", 'a" b" "']) {
     test(`for ${query} is a clear sentence, and the store goes on`, () => {
       new Speaker("Bob").says(2_000, "fox");
       expect(() => store.search(query, 10)).toThrow(QueryError);

@@ -77,7 +77,7 @@ export class Archive {
     return found.sort((a, b) => a.at - b.at).slice(-limit);
   }
 
-  /** The newest texts with all of these words, or that fit an FTS5 query; oldest first. Throws `QueryError`. */
+  /** The newest texts with all of these words, or that fit a query of operators; oldest first. Throws `QueryError`. */
   search(query: string, limit: number): KeptText[] {
     if (isTooShort(query)) throw new QueryError("that cannot be searched for: before a * go two letters or more");
     const words = expressionOf(query);
@@ -219,14 +219,10 @@ function hits<Hit>(find: () => Hit[], query: string): Hit[] {
   } catch (error) {
     // Whatever FTS5 says of a query has this code; a database in trouble has another.
     if (!(error instanceof Error) || codeOf(error) !== "SQLITE_ERROR") throw error;
-    throw new QueryError(`that cannot be searched for: ${whyNot(query, error.message)}`);
+    const isOpen = query.split('"').length % 2 === 0;
+    const why = isOpen ? "a quote is not closed" : "AND, OR and NOT go between words, brackets come in pairs";
+    throw new QueryError(`that cannot be searched for: ${why}`);
   }
-}
-
-function whyNot(query: string, message: string): string {
-  if (query.split('"').length % 2 === 0) return "a quote is not closed";
-  if (message.startsWith("unknown special query")) return "a * goes behind the first letters of a word";
-  return `${message.replace(/^fts5: /, "")}; in quotes it can`;
 }
 
 function decoded(row: Row): Post | undefined {

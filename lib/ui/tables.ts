@@ -34,7 +34,7 @@ export function personLines(person: PersonView, times: Times): string[] {
     ["here", here.join(", ")],
     ["key", fingerprint],
     ["member", member],
-    ["verified", state],
+    ...(present?.self ? [] : [["verified", state]]),
     ...(ignored ? [["ignored", "yes: you do not see what they say"]] : []),
     ...(other_key_seen ? [["warning", "the first who had this name here had another key"]] : []),
   ]);

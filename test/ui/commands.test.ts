@@ -136,6 +136,10 @@ test("/whois is one table", () => {
     "member    7455b42155a93373",
     "verified  no; /verify Bob tells how",
   ]);
+  // Nobody can verify oneself.
+  expect([become("/whois Alice")].flat().join("\n")).toMatch(
+    /^name .*\nhere {4}192.168.1.20:55107, you\nkey .*\nmember .*$/,
+  );
 });
 
 test("/doctor starts the search where there is one, and says so where there is none", () => {
