@@ -90,6 +90,8 @@ export interface Report {
   readonly textsMs: number;
   readonly convergedMs: number;
   readonly linksMean: number;
+  /** What the simulator had to play: frames, timers, joins. */
+  readonly events: number;
   readonly traceHash: string;
   readonly violations: readonly string[];
 }
@@ -412,6 +414,7 @@ export class Run {
       textsMs,
       convergedMs,
       linksMean: round(alive.reduce((sum, node) => sum + node.links.size, 0) / Math.max(1, alive.length)),
+      events: world.counters.events,
       traceHash: world.traceHash,
       violations: world.violations,
     };

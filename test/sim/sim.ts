@@ -92,8 +92,11 @@ function rangeOf(text: string): readonly [number, number] {
 }
 
 function playOne(scenario: Scenario, argv: readonly string[]): number {
+  const started = performance.now();
   const report = new Run(scenario).play();
-  process.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
+  const seconds = (performance.now() - started) / 1000;
+  const real = { seconds: Math.round(seconds * 10) / 10, eventsPerSecond: Math.round(report.events / seconds) };
+  process.stdout.write(`${JSON.stringify({ ...report, real }, undefined, 2)}\n`);
   if (report.violations.length === 0) return 0;
   process.stderr.write(`broken: seed ${scenario.seed}; again: ${replay(scenario.seed, argv)}\n`);
   return 1;
