@@ -135,6 +135,11 @@ export class Run {
 
   play(): Report {
     this.gather();
+    return this.talk();
+  }
+
+  /** People talk and suffer, and come to agree. */
+  talk(): Report {
     const { world, scenario } = this;
     const before = structuredClone(world.counters);
     const start = world.now;
@@ -178,7 +183,7 @@ export class Run {
   }
 
   /** Everybody joins, each through somebody who is there, and the room comes to rest. */
-  private gather(): void {
+  gather(): void {
     const { world, scenario } = this;
     for (let index = 0; index < scenario.nodes; index += 1) {
       const node = world.add(this.door());
