@@ -84,7 +84,10 @@ export async function besieged(
     return await Promise.all(members.map(member => member.report()));
   };
   let said = 0;
-  const next = (count: number) => talk(count, (said += count));
+  const next = async (count: number) => {
+    said += count;
+    return await talk(count, said);
+  };
   await next(WARM_TEXTS);
   const quiet = await next(QUIET_TEXTS);
   const end = attackers({ attacks: [], idle: 0, loops: 0, ...orders, ports: [port, benPort] });
