@@ -450,31 +450,45 @@ describe("what was said", () => {
 });
 
 describe("a first text in a large room", () => {
-  /** A core in a room of 40 with three links, and the first text of somebody behind the first of them. */
-  function large() {
-    const neighbours = ["Ann", "Bob", "Cem"].map(name => new Author(name));
+  /** A core in a room of 40 with some links, and somebody behind the first of them who has said nothing yet. */
+  function large(links: number) {
+    const neighbours = Array.from({ length: links }, (_, n) => new Author(`N${n}`));
     const others = Array.from({ length: 40 }, (_, n) => new Author(`M${n}`));
     const bench = new Bench([...neighbours, ...others]);
     for (const [n, neighbour] of neighbours.entries()) bench.meet(neighbour, 2 * n + 1);
     for (const other of others) bench.post(1, other.add());
-    return { bench, text: others[0]?.text("hello") ?? neighbours[0]?.text("") };
+    const [author] = others;
+    if (author === undefined) throw new Error("there is somebody");
+    return { bench, author };
   }
   const sends = (effects: readonly string[]) => effects.filter(effect => /^send.*: post/.test(effect));
 
   test("is handed on a little later, so that short ways win", () => {
-    const { bench, text } = large();
-    if (text === undefined) throw new Error("there is a text");
-    expect(sends(bench.post(1, text))).toEqual([]);
+    const { bench, author } = large(3);
+    expect(sends(bench.post(1, author.text("hello")))).toEqual([]);
     const pauseMs = limits.roundTripGuessMs / limits.floodStepsPerRoundTrip;
     expect(sends(bench.wait(pauseMs))).toEqual(['send 3: post M0 1 text "hello"', 'send 5: post M0 1 text "hello"']);
   });
 
   test("is not handed on to whoever has it by then", () => {
-    const { bench, text } = large();
-    if (text === undefined) throw new Error("there is a text");
+    const { bench, author } = large(3);
+    const text = author.text("hello");
     bench.post(1, text);
     bench.post(5, text);
     expect(sends(bench.wait(limits.roundTripGuessMs))).toEqual(['send 3: post M0 1 text "hello"']);
+  });
+
+  test("goes to more neighbours than news of the roster, which leaves the ways to be found by the text", () => {
+    const { bench, author } = large(14);
+    // Of those chosen at random one may be whoever it came from.
+    const reached = (post: Post) => {
+      bench.post(1, post);
+      return sends(bench.wait(limits.roundTripGuessMs)).filter(line => line.includes("post M0")).length;
+    };
+    const ofNews = reached(author.add("Renamed"));
+    expect(ofNews).toBeWithin(limits.rosterFanOut - 1, limits.rosterFanOut + 1);
+    // Those five get the text too.
+    expect(reached(author.text("hello"))).toBeWithin(limits.floodFanOut - 1, limits.floodFanOut + ofNews + 1);
   });
 });
 
