@@ -17,12 +17,16 @@ const SET = 0x31;
 const EXPLICIT_0 = 0xa0;
 const INTEGER = 0x02;
 const BIT_STRING = 0x03;
+const OCTET_STRING = 0x04;
 const UTF8_STRING = 0x0c;
 const UTC_TIME = 0x17;
 const GENERALIZED_TIME = 0x18;
 
 const COMMON_NAME = Buffer.from("0603550403", "hex");
 const ECDSA_WITH_SHA256 = Buffer.from("300a06082a8648ce3d040302", "hex");
+const EC_P256 = Buffer.from("301306072a8648ce3d020106082a8648ce3d030107", "hex");
+const VERSION_0 = Buffer.from("020100", "hex");
+const VERSION_1 = Buffer.from("020101", "hex");
 const VERSION_3 = Buffer.from("020102", "hex");
 const SERIAL_BYTES = 8;
 const P256 = { name: "ECDSA", namedCurve: "P-256" } as const;
@@ -30,14 +34,11 @@ const P256 = { name: "ECDSA", namedCurve: "P-256" } as const;
 /** Makes a key and a certificate for it; takes about a millisecond. */
 export async function makeCertificate(): Promise<Certificate> {
   const pair = await crypto.subtle.generateKey(P256, true, ["sign", "verify"]);
-  const [privateKey, publicKey] = await Promise.all([
-    crypto.subtle.exportKey("pkcs8", pair.privateKey),
-    crypto.subtle.exportKey("spki", pair.publicKey),
-  ]);
-  const body = certificateBody(Buffer.from(publicKey));
+  const { d = "", x = "", y = "" } = await crypto.subtle.exportKey("jwk", pair.privateKey);
+  const body = certificateBody(publicKeyOf(x, y));
   const raw = await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, pair.privateKey, body);
   const certificate = der(SEQUENCE, body, ECDSA_WITH_SHA256, der(BIT_STRING, Buffer.of(0), signatureOf(raw)));
-  return { key: pem("PRIVATE KEY", Buffer.from(privateKey)), cert: pem("CERTIFICATE", certificate) };
+  return { key: pem("PRIVATE KEY", privateKeyOf(d)), cert: pem("CERTIFICATE", certificate) };
 }
 
 /** TBSCertificate (RFC 5280, 4.1). The validity is fixed: no peer looks at it, and a wrong wall clock must not matter. */
@@ -54,6 +55,18 @@ function certificateBody(publicKey: Buffer): Buffer<ArrayBuffer> {
     name,
     publicKey,
   );
+}
+
+/** SubjectPublicKeyInfo (RFC 5480, 2), the point uncompressed. */
+function publicKeyOf(x: string, y: string): Buffer {
+  const point = Buffer.concat([Buffer.of(0, 4), Buffer.from(x, "base64url"), Buffer.from(y, "base64url")]);
+  return der(SEQUENCE, EC_P256, der(BIT_STRING, point));
+}
+
+/** PrivateKeyInfo (RFC 5208, 5) around an ECPrivateKey (RFC 5915, 3), which need not name the public half. */
+function privateKeyOf(d: string): Buffer {
+  const key = der(SEQUENCE, VERSION_1, der(OCTET_STRING, Buffer.from(d, "base64url")));
+  return der(SEQUENCE, VERSION_0, EC_P256, der(OCTET_STRING, key));
 }
 
 /** WebCrypto signs as r ‖ s; X.509 wants a sequence of two integers (RFC 3279, 2.2.3). */

@@ -2,13 +2,13 @@
  * The file of a store: where it is, who may read it, what its tables are, and what can be saved from one that is broken.
  */
 import type { Database } from "bun:sqlite";
-import { basename, dirname, join } from "node:path";
 import { KEY_BYTES } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { newSecrets, type Secrets } from "../identity.ts";
 
 /** Loaded by the first who opens a file: a node that keeps nothing starts, and idles, without them. */
 const fs = () => require("node:fs") as typeof import("node:fs");
+const paths = () => require("node:path") as typeof import("node:path");
 const sqlite = () => require("bun:sqlite") as typeof import("bun:sqlite");
 
 /** "p2pc" in ASCII: tells our files from other programs' (`file` shows it, too). */
@@ -113,6 +113,7 @@ interface IdentityRow {
 
 /** The files of a username, but for their endings; those of the name it was started under, where it is a later one. */
 export function baseOf(directory: string, username: string): string {
+  const { basename, join } = paths();
   const own = join(directory, fileNameOf(username));
   try {
     const target = fs().readlinkSync(`${own}.sqlite`);
@@ -125,6 +126,7 @@ export function baseOf(directory: string, username: string): string {
 
 /** Lets the database at `path` be found by another name, too. False where that is another identity's. */
 export function addName(path: string, username: string): boolean {
+  const { basename, dirname, join } = paths();
   const directory = dirname(path);
   const other = `${baseOf(directory, username)}.sqlite`;
   if (other === path || fs().existsSync(other)) return other === path;
