@@ -109,10 +109,9 @@ export class Link implements Worker {
     return this.handshake.role === "listener";
   }
 
-  /** How far it got, for choosing whom to drop: idle connections, which cost nothing to make, never get beyond 1. */
-  get progress(): number {
-    if (this.phase !== "open") return 0;
-    return this.handshake.state === "securing" ? 1 : 2;
+  /** It got through TLS, for choosing whom to drop: idle connections, which cost nothing to make, never do. */
+  get isSecured(): boolean {
+    return this.phase === "open" && this.handshake.state !== "securing";
   }
 
   /** Dials, for a link that was not accepted. */

@@ -387,8 +387,8 @@ function resolved(address: Address): Address[] {
 }
 
 /** The one that got least far, and of those the oldest: a friend passes the first stage in a millisecond. */
-function dropLeast(links: Iterable<Link>): void {
-  let victim: Link | undefined;
-  for (const link of links) if (victim === undefined || link.progress < victim.progress) victim = link;
+function dropLeast(links: ReadonlySet<Link>): void {
+  const [oldest] = links;
+  const victim = links.values().find(link => !link.isSecured) ?? oldest;
   victim?.kill({ type: "closed" });
 }
