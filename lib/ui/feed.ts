@@ -124,8 +124,7 @@ export class Feed {
 
   #showOld(event: MessageEvent): void {
     this.#showDay(event);
-    const lines = this.#setting.look.message(event);
-    this.#print(lines.slice(0, burstMaxLines));
+    this.#printText(this.#setting.look.message(event).slice(0, burstMaxLines));
   }
 
   #endHistory(): void {
@@ -161,7 +160,9 @@ export class Feed {
     this.#marks.set(id, { base: last, at: this.#setting.now(), reached: 0, linked: -1 });
     const [oldest] = this.#marks.keys();
     if (this.#marks.size > marksMax && oldest !== undefined) this.#marks.delete(oldest);
-    this.#print([...lines.slice(0, -1), { text: last, key: id }]);
+    const { indent } = this.#setting.look;
+    this.#printText(lines.slice(0, -1));
+    this.#print([{ text: last, key: id, indent }]);
   }
 
   #showReach({ id, reached, linked }: Extract<ChatEvent, { event: "reached" }>): void {
@@ -192,7 +193,7 @@ export class Feed {
       Object.assign(quota, { folded: 0, key: "" });
     }
     quota.lines -= shown.length;
-    if (shown.length > 0) this.#print(shown);
+    this.#printText(shown);
     if (shown.length < lines.length) {
       quota.folded += lines.length - shown.length;
       if (this.#setting.now() - quota.writtenAt >= foldIntervalMs) this.#writeFold(event, quota);
@@ -255,6 +256,11 @@ export class Feed {
     const fresh = isFold ? `presence ${this.#keys++}` : "";
     this.#print([fresh === "" ? text : { text, key: fresh }]);
     Object.assign(this.#streak, { count: count + 1, key: fresh });
+  }
+
+  #printText(lines: readonly string[]): void {
+    const { indent } = this.#setting.look;
+    if (lines.length > 0) this.#print(lines.map(text => ({ text, indent })));
   }
 
   /** Whatever else is printed ends a row of joins and leaves. */

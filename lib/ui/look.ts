@@ -60,9 +60,13 @@ export class Look {
     const who = this.name(event.name, event.member);
     const to = event.event === "direct" ? dim(italic(` → ${event.own ? isolate(cleanLine(event.to)) : "you"}`)) : "";
     const start = event.event === "message" && event.action ? `${head}${dim("*")} ${who} ` : `${head}${who}${to}: `;
-    // As wide as the time, so that the lines of a text stand apart from the next one.
-    const indent = " ".repeat(Math.max(2, time.length + 1));
+    const indent = " ".repeat(this.indent);
     return [start + look(first), ...more.map(line => indent + look(line))];
+  }
+
+  /** Cells before all but the first row of a text: as wide as the time, so that texts stand apart. */
+  get indent(): number {
+    return Math.max(2, this.times.clock(0).length + 1);
   }
 
   /** Anything else that happened. */
@@ -196,7 +200,7 @@ function inColumns(line: string, columns: number): string[] {
   return wrapped(glued, columns, offset || 2).map(row => row.replaceAll("\u00a0", " "));
 }
 
-/** Rows of a sentence, cut between words; what is not the first is indented. Texts of others are left to the terminal. */
+/** Rows of a sentence, cut between words; what is not the first is indented. */
 function wrapped(line: string, columns: number, indent: number): string[] {
   if (Bun.stringWidth(line) <= columns) return [line];
   const cut = (text: string, width: number) => Bun.wrapAnsi(text, Math.max(8, width), { hard: true }).split("\n");

@@ -28,8 +28,12 @@ export interface Size {
 export interface Line {
   text: string;
   readonly key?: string;
+  /** Cells before the rows that follow the first, where it does not fit into one. Without it the terminal cuts the line. */
+  readonly indent?: number;
 }
 
+/** Words are not kept whole on less. */
+const wrapMinColumns = 20;
 /** Kept to paint the screen anew. */
 const recentMaxLines = 1_000;
 const recentMaxCharacters = 512 * 1024;
@@ -112,14 +116,17 @@ export class Screen {
     const line = this.#recent[index];
     if (line === undefined) return false;
     const { columns, rows } = this.#size();
-    const height = rowsOf(line.text, columns);
-    const below = this.#recent.slice(index + 1).reduce((sum, { text: other }) => sum + rowsOf(other, columns), 0);
-    const up = this.#cursorRow + below + height;
-    const same = rowsOf(text, columns) === height;
+    const height = heightOf(line, columns);
+    let up = this.#cursorRow + height;
+    for (let below = index + 1; up < rows && below < this.#recent.length; below++)
+      up += heightOf(this.#recent[below] as Line, columns);
     line.text = text;
+    const same = heightOf(line, columns) === height;
     if (!same || !(up < rows) || this.#output.busy || this.#anew || this.#dirty || !this.#open) return false;
     const down = `\x1b[${up - height + 1}B\x1b[${this.#cursorColumn + 1}G`;
-    this.#output.write(this.#spell(`${paintStart}\x1b[${up}A\r${text}\x1b[K${down}${paintEnd}`));
+    // Behind the last column some terminals would erase what stands in it.
+    const anew = rowsOf(line, columns).map(row => (Bun.stringWidth(row) === columns ? row : `${row}\x1b[K`));
+    this.#output.write(this.#spell(`${paintStart}\x1b[${up}A\r${anew.join("\r\n")}${down}${paintEnd}`));
     return true;
   }
 
@@ -148,7 +155,9 @@ export class Screen {
   close(lines: readonly string[]): void {
     if (!this.#open) return;
     this.#open = false;
-    const text = [...this.#takePending().map(line => line.text), ...lines].map(line => `${line}\r\n`).join("");
+    const { columns } = this.#size();
+    const rows = [...this.#takePending().flatMap(line => rowsOf(line, columns)), ...lines];
+    const text = rows.map(row => `${row}\r\n`).join("");
     this.#output.end(this.#spell(this.#toFrameTop() + eraseDown + text + modesOff));
   }
 
@@ -173,7 +182,7 @@ export class Screen {
       shown = this.#tail(size.columns, size.rows - frame.rows.length);
     }
     this.#anew = false;
-    for (const line of shown) text += `${line.text}\r\n`;
+    for (const line of shown) text += `${rowsOf(line, size.columns).join("\r\n")}\r\n`;
     text += wrapOff + frame.rows.join("\r\n") + wrapOn;
     const up = frame.rows.length - 1 - frame.cursorRow;
     text += `${up > 0 ? `\x1b[${up}A` : ""}\x1b[${frame.cursorColumn + 1}G`;
@@ -217,16 +226,35 @@ export class Screen {
   #tail(columns: number, rows: number): Line[] {
     let first = this.#recent.length;
     for (let left = rows; first > 0; first--) {
-      left -= Math.max(1, Math.ceil(Bun.stringWidth(this.#recent[first - 1]?.text ?? "") / columns));
+      const line = this.#recent[first - 1];
+      if (line === undefined) break;
+      for (const row of rowsOf(line, columns)) left -= Math.max(1, Math.ceil(Bun.stringWidth(row) / columns));
       if (left < 0) break;
     }
     return this.#recent.slice(first);
   }
 }
 
-/** How many rows a line takes for sure; NaN where that depends on the terminal. */
-function rowsOf(line: string, columns: number): number {
-  const text = Bun.stripANSI(line);
+/** A line cut between words. Where that would tear holes (Chinese, a very long address) the terminal cuts it anywhere. */
+function rowsOf({ text, indent }: Line, columns: number): string[] {
+  const width = columns - (indent ?? 0);
+  if (indent === undefined || width < wrapMinColumns || text.length <= columns || Bun.stringWidth(text) <= columns)
+    return [text];
+  const rest = Bun.sliceAnsi(text, indent);
+  const isTooWide = (word: string) =>
+    word.length > width / 4 && Bun.stringWidth(word) > (/^[\x00-\x7f]*$/.test(word) ? width : width / 2);
+  if (rest.split(" ").some(isTooWide)) return [text];
+  const [first = "", ...rows] = Bun.wrapAnsi(rest, width, { hard: false }).split("\n");
+  return [Bun.sliceAnsi(text, 0, indent) + first, ...rows.map(row => " ".repeat(indent) + row)];
+}
+
+function heightOf(line: Line, columns: number): number {
+  return rowsOf(line, columns).reduce((sum, row) => sum + heightOfRow(row, columns), 0);
+}
+
+/** How many rows of the screen it takes for sure; NaN where that depends on the terminal. */
+function heightOfRow(row: string, columns: number): number {
+  const text = Bun.stripANSI(row);
   // Where there is room for every character to be wide, it does not matter which of them are.
   if (/^[\x20-\x7e]*$/.test(text)) return Math.max(1, Math.ceil(text.length / columns));
   return 2 * text.length <= columns || widthAtMost(text) <= columns ? 1 : Number.NaN;

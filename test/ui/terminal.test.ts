@@ -86,6 +86,60 @@ for (const size of sizes) {
   });
 }
 
+describe("a text that does not fit into a row", () => {
+  const counted = "one two three four five six seven eight nine ten eleven twelve";
+
+  test("is cut between words, below where it begins, and anew when the window changes", async () => {
+    await using stage = await Stage.open({ cols: 40, rows: 12 });
+    const { terminal } = stage;
+    stage.emit(message(counted));
+    await terminal.until(/12:04 Bob: one two three four five six\n {6}seven eight nine ten eleven twelve\nAlice/);
+    terminal.resize(30, 12);
+    await terminal.until(/^12:04 Bob: one two three four\n {6}five six seven eight\n {6}nine ten eleven twelve\nAlice/);
+    terminal.resize(80, 12);
+    await terminal.until(`12:04 Bob: ${counted}\nAlice`);
+  });
+
+  test("has its mark behind the last word, where there is room for one", async () => {
+    await using stage = await Stage.open({ cols: 40, rows: 12 });
+    const { terminal } = stage;
+    const text = counted.replace("twelve", "12");
+    terminal.type(text + keys.enter);
+    await stage.hasDone(`say ${text}`);
+    terminal.type("next");
+    await terminal.until(/Alice: one two three four five six\n {6}seven eight nine ten eleven 12\nAlice ⋅ 1 › next/);
+    stage.emit(message("noted"));
+    stage.emit({ event: "reached", id: "0123456789abcdef", reached: 1, linked: 1 });
+    await terminal.until(/eleven 12 ✓\n12:04 Bob: noted\nAlice ⋅ 1 › next/);
+    await frameIs(stage, ["Alice ⋅ 1 › next"], [16, 0]);
+  });
+
+  test("by the mark alone, or just so with it, loses nothing", async () => {
+    await using stage = await Stage.open({ cols: 40, rows: 12 });
+    const reached = { event: "reached", id: "0123456789abcdef" } as const;
+    for (const [text, row] of [
+      ["one two three four five si", "12:04 Alice: one two three four five si"],
+      ["one two three four five s", "12:04 Alice: one two three four five s ✓"],
+    ] as const) {
+      stage.terminal.type(text);
+      stage.terminal.type(keys.enter);
+      await stage.hasDone(`say ${text}`);
+      stage.emit({ ...reached, reached: 1, linked: 2 });
+      stage.emit({ ...reached, reached: 2, linked: 2 });
+      await stage.terminal.until(`${row}\nAlice ⋅ 1 ›`);
+    }
+  });
+
+  test("and has no words, or an address in it that is longer still, is cut where the row ends", async () => {
+    await using stage = await Stage.open({ cols: 40, rows: 12 });
+    stage.emit(message("漢字".repeat(20)));
+    await stage.terminal.until(`12:04 Bob: ${"漢字".repeat(7)}\n${"漢字".repeat(10)}\n${"漢字".repeat(3)}\n`);
+    const address = `https://example.com/${"a".repeat(30)}`;
+    stage.emit(message(`look ${address}`));
+    await stage.terminal.until(`12:04 Bob: look ${address.slice(0, 24)}\n${address.slice(24)}\n`);
+  });
+});
+
 test("a resize in the middle of a wrapped wide line, while texts pour in, garbles nothing", async () => {
   await using stage = await Stage.open({ cols: 80, rows: 24 });
   const { terminal } = stage;
