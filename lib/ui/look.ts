@@ -118,7 +118,8 @@ export class Look {
   /** Instead of what a member wrote faster than anybody can read. */
   more(name: string, member: string, lines: number): string {
     const count = lines.toLocaleString("en");
-    return `${this.name(name, member)}${this.colors.dim(`: ${count} more ${lines === 1 ? "line" : "lines"}`)}`;
+    const where = `/history ${cleanLine(name)} ${lines}`;
+    return `${this.name(name, member)}${this.colors.dim(`: ${count} more ${lines === 1 ? "line" : "lines"} (${where})`)}`;
   }
 
   /** Behind a text of one's own: who has it. */

@@ -246,12 +246,12 @@ describe("a flood", () => {
     page.feed.show(flood(5_000));
     page.feed.show([{ ...message("hello"), name: "Carol", member: "00000000000000c0" }]);
     expect(page.texts).toHaveLength(2_002);
-    expect(page.texts.at(-2)).toBe("Bob: 1 more line");
+    expect(page.texts.at(-2)).toBe("Bob: 1 more line (/history Bob 1)");
     page.wait(500);
-    expect(page.texts.slice(-2)).toEqual(["Bob: 3,000 more lines", "12:04 Carol: hello"]);
+    expect(page.texts.slice(-2)).toEqual(["Bob: 3,000 more lines (/history Bob 3000)", "12:04 Carol: hello"]);
     page.feed.show(flood(204, 5_000));
     page.wait(500);
-    expect(page.texts.slice(-2)).toEqual(["Bob: 3,204 more lines", "12:04 Carol: hello"]);
+    expect(page.texts.slice(-2)).toEqual(["Bob: 3,204 more lines (/history Bob 3204)", "12:04 Carol: hello"]);
   });
 
   test("whose line has scrolled away counts on a new one", () => {
@@ -259,7 +259,10 @@ describe("a flood", () => {
     page.feed.show(flood(2_100));
     page.isFrozen = true;
     page.wait(500);
-    expect(page.texts.slice(-2)).toEqual(["Bob: 1 more line", "Bob: 100 more lines"]);
+    expect(page.texts.slice(-2)).toEqual([
+      "Bob: 1 more line (/history Bob 1)",
+      "Bob: 100 more lines (/history Bob 100)",
+    ]);
   });
 
   test("that is over is forgiven", () => {
@@ -267,14 +270,14 @@ describe("a flood", () => {
     page.feed.show(flood(2_010));
     page.wait(10_000);
     page.feed.show([message("sorry")]);
-    expect(page.texts.slice(-2)).toEqual(["Bob: 10 more lines", "12:04 Bob: sorry"]);
+    expect(page.texts.slice(-2)).toEqual(["Bob: 10 more lines (/history Bob 10)", "12:04 Bob: sorry"]);
   });
 
   test("of lines in one text is one, too", () => {
     const page = new Page();
     page.feed.show([message(Array(2_500).fill("x").join("\n"))]);
     expect(page.texts).toHaveLength(2_001);
-    expect(page.texts.at(-1)).toBe("Bob: 500 more lines");
+    expect(page.texts.at(-1)).toBe("Bob: 500 more lines (/history Bob 500)");
   });
 
   test("of one's own is shown", () => {
