@@ -47,6 +47,8 @@ export interface KeyboardInput {
   pause(): unknown;
 }
 
+/** What a search tells of its keys, as there is room. */
+const searchKeys = ["  (Ctrl-R older, Enter takes it, Ctrl-G ends)", "  (Ctrl-R older)"];
 /** Rows of an error below the line. */
 const errorMaxRows = 3;
 
@@ -267,19 +269,18 @@ export class Prompt {
     if (rows < 4) return [];
     if (this.#search !== undefined) {
       const { words, found } = this.#search;
-      const none = found ? "" : ", not found";
-      return [
-        dim(Bun.sliceAnsi(`search: ${cleanLine(words)}${none}  (Ctrl-R older, Enter takes it, Ctrl-G ends)`, 0, width)),
-      ];
+      const state = `search: ${cleanLine(words)}${found ? "" : ", not found"}`;
+      const keys = searchKeys.find(each => Bun.stringWidth(state + each) <= width) ?? "";
+      return [dim(Bun.sliceAnsi(state + keys, 0, width, "…"))];
     }
     if (this.#offer === undefined) return [];
     const { completion, index } = this.#offer;
     if (completion.candidates.length < 2)
-      return completion.hint === "" ? [] : [dim(Bun.sliceAnsi(completion.hint, 0, width))];
+      return completion.hint === "" ? [] : [dim(Bun.sliceAnsi(completion.hint, 0, width, "…"))];
     const near = completion.candidates.slice(Math.max(0, index - 1));
     const offset = Math.min(1, index);
     const words = near.map((word, at) => (at === offset ? bold(cleanLine(word.trim())) : dim(cleanLine(word.trim()))));
-    return [Bun.sliceAnsi(words.join("  "), 0, width)];
+    return [Bun.sliceAnsi(words.join("  "), 0, width, "…")];
   }
 
   #errorRows(width: number, rows: number): string[] {

@@ -50,7 +50,7 @@ for (const size of sizes) {
       await frameIs(stage, "Alice ⋅ 1 › /whois", "/who  /whois");
       terminal.type(`${keys.ctrlU}/bel${keys.tab}`);
       const hint = "/bell [mentions|all|off]: when the terminal rings while you look away";
-      await frameIs(stage, "Alice ⋅ 1 › /bell", hint.slice(0, (size.cols ?? 80) - 1));
+      await frameIs(stage, "Alice ⋅ 1 › /bell", size.cols === 40 ? `${hint.slice(0, 38)}…` : hint);
       terminal.type(`o${keys.tab}`);
       await terminal.until("/bell off");
       terminal.type(keys.enter);
