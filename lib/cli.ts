@@ -283,7 +283,9 @@ async function prompts() {
 
 async function askFirstName(): Promise<string | undefined> {
   const { note, plain } = await questions();
-  note(SHORT_USAGE, "Welcome", plain);
+  // With clack's frame around it.
+  const fits = Math.max(...SHORT_USAGE.split("\n").map(line => line.length)) + 6 <= (process.stdout.columns || 80);
+  note(fits ? SHORT_USAGE : SHORT_USAGE.replace(/ {2,}/g, "\n  "), "Welcome", plain);
   return askName("What shall others call you?");
 }
 

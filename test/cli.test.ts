@@ -395,6 +395,15 @@ describe("on a terminal", () => {
     expect(await terminal.exited).toBe(0);
   });
 
+  test("welcomes on 40 columns as well, with nothing to be typed in two pieces", async () => {
+    await using terminal = Terminal.start([...program], { env: environment(), cols: 40 });
+    await terminal.until(
+      /p2pchat Bob 192\.168\.1\.20 55107 .*\n.* {4}joins one .*\n[\s\S]*What shall others call you\?/,
+    );
+    terminal.type("\x03");
+    expect(await terminal.exited).toBe(0);
+  });
+
   test("without a name leaves when none is given", async () => {
     await using terminal = start();
     await terminal.until("What shall others call you?");
