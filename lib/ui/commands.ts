@@ -9,7 +9,7 @@ import { ChatError } from "../errors.ts";
 import { cleanLine } from "./clean.ts";
 import { memberLines, pastLines, personLines, table } from "./tables.ts";
 import type { Talk } from "./talk.ts";
-import type { ChatControl } from "./view.ts";
+import type { ChatControl, PresenceView } from "./view.ts";
 
 /** What became of a line. `data` says in JSON what `lines` say to people; without it they are for people only. */
 export type Outcome =
@@ -72,7 +72,8 @@ export const commands: readonly Command[] = [
     aliases: ["/names"],
     help: "who is here, where, how far, how long silent",
     run({ chat }) {
-      const members = chat.presence();
+      const byName = (a: PresenceView, b: PresenceView) => a.name.localeCompare(b.name);
+      const members = chat.presence().sort((a, b) => Number(b.self) - Number(a.self) || byName(a, b));
       return shown(memberLines(members), { members });
     },
   },

@@ -121,6 +121,13 @@ test("/who is a table, aligned by width", () => {
   expect(become("/names")).toEqual(rows);
 });
 
+test("/who begins with oneself, and goes on by name", () => {
+  const chat = new FakeChat();
+  chat.others.push(...["zoe", "Bob", "Élan", "bert"].map(name => member(name)));
+  const { lines } = submit(new Talk(chat), "/who") as { lines: readonly string[] };
+  expect(lines.map(line => line.split(" ")[0])).toEqual(["Alice", "bert", "Bob", "Élan", "zoe"]);
+});
+
 test("/help names every command with all its words", () => {
   const help = [become("/help")].flat().join("\n");
   for (const command of commands) {
