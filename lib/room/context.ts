@@ -1,10 +1,11 @@
 /**
  * What the parts of the core share: the time of the event at hand, the log, the links, and the way out for effects.
  */
-import type { LinkId } from "../codec/message.ts";
+import { encode, type HaveEntry, type LinkId } from "../codec/message.ts";
 import type { Address, MemberId, Post, RoomId } from "../codec/post.ts";
 import type { PeerError } from "../errors.ts";
 import type { Identity } from "../identity.ts";
+import { limits } from "../limits.ts";
 import type { Clock } from "./clock.ts";
 import type { Effect, News } from "./event.ts";
 import type { Log, Stream } from "./log.ts";
@@ -51,12 +52,26 @@ export interface Context {
   readonly isJoining: boolean;
   emit(effect: Effect): void;
   tell(news: News): void;
+  /** Counts against the credit of the link. */
+  send(peer: Peer, frame: Uint8Array): void;
   /** Signs and spreads a post of our own. */
   publish(kind: number, body: Uint8Array): Post;
   /** Asks whether the peer is there, and how far it has got. */
   ping(peer: Peer): void;
   /** The peer is at fault: its link ends here. */
   drop(peer: Peer, fault: PeerError): void;
+}
+
+/** Tells the peer of these, in as many frames as it takes; "last" where it has asked for them. */
+export function sendEntries(context: Context, peer: Peer, entries: readonly HaveEntry[], scope: "news" | "last"): void {
+  if (entries.length === 0 && scope === "news") return;
+  let start = 0;
+  do {
+    const slice = entries.slice(start, start + limits.digestEntriesMax);
+    start += slice.length;
+    const isLast = start >= entries.length;
+    context.send(peer, encode({ type: "have", scope: scope === "last" && !isLast ? "part" : scope, entries: slice }));
+  } while (start < entries.length);
 }
 
 /** A random whole number below `bound`. */

@@ -9,7 +9,8 @@ import { encodeTexts, fittingBodies, isSaid, type MemberId, type Post, PostKind,
 import { assert, PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { Clock } from "./clock.ts";
-import { type Context, jitter, type RoomConfig } from "./context.ts";
+import { Compare } from "./compare.ts";
+import type { Context, RoomConfig } from "./context.ts";
 import type { Effect, News, RoomEvent } from "./event.ts";
 import { Log, type Stream } from "./log.ts";
 import { Members } from "./members.ts";
@@ -24,6 +25,7 @@ export class RoomNode {
   readonly log: Log;
   private readonly context: Context;
   private readonly spread: Spread;
+  private readonly compare: Compare;
   private readonly mesh: Mesh;
   private readonly sync: Sync;
   private effects: Effect[] = [];
@@ -65,6 +67,10 @@ export class RoomNode {
       },
       emit: effect => this.effects.push(effect),
       tell: news => this.tell(news),
+      send: (peer, frame) => {
+        peer.creditBytes -= frame.length;
+        this.effects.push({ type: "send", links: [peer.link], frame });
+      },
       publish: (kind, body) => this.publish(kind, body),
       ping: peer => this.ping(peer),
       drop: (peer, fault) => this.drop(peer, fault),
@@ -72,6 +78,7 @@ export class RoomNode {
     this.members = new Members(this.context, member => this.mesh.onRoster(member));
     this.mesh = new Mesh(this.context, this.members, peer => this.dismiss(peer));
     this.spread = new Spread(this.context, (stream, post) => this.onAccepted(stream, post));
+    this.compare = new Compare(this.context);
     this.sync = new Sync(this.context, this.members);
   }
 
@@ -170,7 +177,7 @@ export class RoomNode {
     for (const post of restored) this.context.clock.observe(post.clock, this.context.wall);
     this.members.introduce(this.context.config.name);
     this.restore(restored);
-    timers.arm({ type: "compare" }, now + jitter(this.context, limits.compareIntervalMs));
+    this.compare.arm();
     if (joining) timers.arm({ type: "sync" }, now + limits.syncTimeoutMs);
   }
 
@@ -252,6 +259,7 @@ export class RoomNode {
     peers.set(link, peer);
     linked.set(info.member, peer);
     this.spread.onUp(peer);
+    this.compare.onUp(peer);
     this.members.refresh(info.member, "lost");
     this.ping(peer);
     this.armLink(link, now + limits.pingIdleMs);
@@ -352,17 +360,18 @@ export class RoomNode {
         return this.spread.onPost(peer, message.post);
       case "have":
         this.sync.onHave(message.scope, message.entries);
-        return this.spread.onHave(peer, message.scope, message.entries);
+        this.spread.onHave(peer, message.scope, message.entries);
+        return this.compare.onHave(peer, message.scope);
       case "want":
         return this.spread.onWant(peer, message.entries);
       case "prune":
         return this.spread.onPrune(peer, message.streams);
       case "compare":
-        return this.spread.onCompare(peer, message.digest);
+        return this.compare.onCompare(peer, message.digest);
       case "buckets":
-        return this.spread.onBuckets(peer, message.digests);
+        return this.compare.onBuckets(peer, message.digests);
       case "list":
-        return this.spread.onList(peer, message.buckets);
+        return this.compare.onList(peer, message.buckets);
       case "ping":
         return this.context.emit({
           type: "send",
@@ -509,7 +518,7 @@ export class RoomNode {
       case "have":
         return this.spread.onHaveTimer();
       case "compare":
-        return this.spread.onCompareTimer();
+        return this.compare.onTimer();
       case "graft":
         return this.spread.onGraftTimer(timer.stream);
       case "flood":

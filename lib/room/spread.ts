@@ -9,8 +9,7 @@ import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type 
 import { isSaid, type Post, PostKind } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { type Context, jitter, randomBelow, sample } from "./context.ts";
-import { ALL_BUCKETS, type BucketSet, isIn } from "./digest.ts";
+import { type Context, jitter, randomBelow, sample, sendEntries } from "./context.ts";
 import { keyOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
@@ -38,10 +37,8 @@ export class Spread {
   onUp(peer: Peer): void {
     const { self } = this.context;
     self.tree.feed(peer);
-    if (self.head >= 0) this.send(peer, encode({ type: "have", scope: "news", entries: [self] }));
+    if (self.head >= 0) this.context.send(peer, encode({ type: "have", scope: "news", entries: [self] }));
     this.preferDirect(peer);
-    // One of the two asks: its list shows the other what both lack.
-    if (peer.dialled) this.compare(peer);
   }
 
   /** The author itself feeds us from now on; whoever did so far need not. */
@@ -310,7 +307,7 @@ export class Spread {
         peer.info.member !== stream.author &&
         !stream.tree.eager.includes(peer) &&
         peer.claims.head(stream) < stream.head;
-      this.sendEntries(peer, [...this.news.keys()].filter(isNews), "news");
+      sendEntries(this.context, peer, [...this.news.keys()].filter(isNews), "news");
     }
     for (const [stream, rounds] of this.news) {
       if (rounds === 1) this.news.delete(stream);
@@ -319,60 +316,6 @@ export class Spread {
     if (this.news.size === 0) return;
     this.haveArmed = true;
     this.context.timers.arm({ type: "have" }, this.context.now + jitter(this.context, limits.haveIntervalMs));
-  }
-
-  /** Compares all with one random neighbour, so that whatever went wrong before ends here. */
-  onCompareTimer(): void {
-    this.context.log.expire((this.context.wall - limits.logMaxAgeMs) * 1000);
-    const peers = [...this.context.peers.values()];
-    const peer = peers[randomBelow(this.context, peers.length)];
-    if (peer !== undefined) this.compare(peer);
-    this.context.timers.arm({ type: "compare" }, this.context.now + jitter(this.context, limits.compareIntervalMs));
-  }
-
-  private compare(peer: Peer): void {
-    // Whoever has just come lacks nearly everything.
-    if (this.context.isJoining) return this.askForList(peer, ALL_BUCKETS);
-    peer.awaited = ALL_BUCKETS;
-    peer.compared = this.context.log.digest.whole();
-    this.send(peer, encode({ type: "compare", digest: peer.compared }));
-  }
-
-  private askForList(peer: Peer, buckets: BucketSet): void {
-    peer.awaited = buckets;
-    this.send(peer, encode({ type: "list", buckets }));
-  }
-
-  onCompare(peer: Peer, digest: Uint8Array): void {
-    const { log, now } = this.context;
-    // A few bytes that make us go through all we have: as often as a neighbour needs it, no oftener.
-    if (!peer.mayCompare(now)) return;
-    const same = log.digest.whole().equals(digest);
-    if (same) this.send(peer, encode({ type: "have", scope: "same", entries: [] }));
-    else if (log.sessions <= limits.wholeListSessions) this.sendEntries(peer, log.offered(), "last");
-    else this.send(peer, encode({ type: "buckets", digests: log.digest.byBucket() }));
-  }
-
-  onBuckets(peer: Peer, digests: Uint8Array): void {
-    // Once for each compare: to answer it we go through all we have.
-    if (peer.compared === undefined || peer.awaited === undefined) return;
-    peer.compared = undefined;
-    const buckets = this.context.log.digest.differing(digests);
-    this.onEqual(peer, stream => !isIn(buckets, stream));
-    if (buckets.some(bits => bits !== 0)) this.askForList(peer, buckets);
-    else peer.awaited = undefined;
-  }
-
-  /** The peer holds what we hold of these authors: nothing of it is news to it. */
-  private onEqual(peer: Peer, has: (stream: Stream) => boolean): void {
-    for (const stream of this.context.log.offered()) if (has(stream)) peer.claims.raise(stream, stream.head);
-  }
-
-  onList(peer: Peer, buckets: BucketSet): void {
-    const { log, now } = this.context;
-    if (!peer.mayCompare(now)) return;
-    const within = log.offered().filter(stream => isIn(buckets, stream));
-    this.sendEntries(peer, within, "last");
   }
 
   onHave(peer: Peer, scope: HaveScope, entries: readonly HaveEntry[]): void {
@@ -385,18 +328,6 @@ export class Spread {
         if (entry.head > stream.head) this.armGraft(stream, scope === "news" ? this.graftDelay(peer) : 0);
       } else if (entry.head <= self.head) peer.claims.set(self, entry.floor, entry.head);
     }
-    if (scope !== "last" && scope !== "same") return;
-    const { awaited } = peer;
-    peer.awaited = undefined;
-    // A whole list that nobody asked for is news, and needs no answer.
-    if (awaited === undefined) return;
-    if (scope === "same") {
-      // Unless something has come since we asked.
-      if (peer.compared?.equals(log.digest.whole())) this.onEqual(peer, () => true);
-      return;
-    }
-    const isLacking = (stream: Stream) => peer.claims.head(stream) < stream.head && isIn(awaited, stream);
-    this.sendEntries(peer, log.offered().filter(isLacking), "news");
   }
 
   private askToOpen(peer: Peer, entry: HaveEntry): void {
@@ -441,7 +372,7 @@ export class Spread {
       peer.cursors.delete(stream);
       if (cursor.next > 0 && cursor.next < stream.floor) {
         cursor.next = stream.floor;
-        this.send(peer, encode({ type: "have", scope: "news", entries: [stream] }));
+        this.context.send(peer, encode({ type: "have", scope: "news", entries: [stream] }));
       }
       const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
       if (post === undefined) continue;
@@ -516,24 +447,8 @@ export class Spread {
   /** Sends the wants and prunes that this event has collected. */
   flush(): void {
     if (this.requesting.size === 0) return;
-    for (const peer of this.requesting) for (const frame of peer.takeRequests()) this.send(peer, frame);
+    for (const peer of this.requesting) for (const frame of peer.takeRequests()) this.context.send(peer, frame);
     this.requesting.clear();
-  }
-
-  private sendEntries(peer: Peer, entries: readonly HaveEntry[], scope: "news" | "last"): void {
-    if (entries.length === 0 && scope === "news") return;
-    let start = 0;
-    do {
-      const slice = entries.slice(start, start + limits.digestEntriesMax);
-      start += slice.length;
-      const isLast = start >= entries.length;
-      this.send(peer, encode({ type: "have", scope: scope === "last" && !isLast ? "part" : scope, entries: slice }));
-    } while (start < entries.length);
-  }
-
-  private send(peer: Peer, frame: Uint8Array): void {
-    peer.creditBytes -= frame.length;
-    this.context.emit({ type: "send", links: [peer.link], frame });
   }
 }
 
