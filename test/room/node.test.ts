@@ -492,6 +492,33 @@ describe("a first text in a large room", () => {
   });
 });
 
+describe("a room that has outgrown a full mesh", () => {
+  /** What a core does in the moment in which it first lets a link go, where these of its neighbours talk. */
+  function thinned(talkers: readonly number[]): string[] {
+    const authors = Array.from({ length: limits.thinOutMembers + 2 }, (_, n) => new Author(`M${n}`));
+    const neighbours = authors.slice(0, limits.meshLinksHigh + 1);
+    const bench = new Bench(authors);
+    for (const [n, neighbour] of neighbours.entries()) bench.meet(neighbour, 2 * n + 1);
+    for (const other of authors.slice(neighbours.length)) bench.post(1, other.add());
+    for (const talker of talkers) {
+      const author = neighbours[talker];
+      if (author === undefined) throw new Error("a talker is a neighbour");
+      bench.post(2 * talker + 1, author.text("hello"));
+      // All have it from elsewhere: of our links its tree stands on its own only.
+      const streams = [{ author: author.member, session: author.session }];
+      for (const link of neighbours.keys()) bench.receive(2 * link + 1, { type: "prune", streams });
+    }
+    bench.wait(limits.linkSettleMs - 1);
+    return bench.wait(limits.thinOutIntervalMs);
+  }
+
+  test("lets go of a link at random, but of none on which the tree of somebody who talks stands", () => {
+    expect(thinned([])).toEqual(["close 15: full"]);
+    expect(thinned([7])).toEqual(["close 21: full"]);
+    expect(thinned([4, 5, 6, 7, 8, 9, 10, 11])).toEqual(["close 25: full"]);
+  });
+});
+
 describe("a comparison", () => {
   /** A core that knows so many members by `giver`, and what it says to a `compare` that differs. */
   function compared(members: number) {
