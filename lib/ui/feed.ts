@@ -45,6 +45,8 @@ const missedMaxTexts = 1_000;
 /** A link that is fast enough shows no count on its way to the mark. */
 const markDelayMs = 400;
 const membersMax = 1_000;
+/** Of the rows behind a sign ("•") where a line has several. */
+const signIndent = 2;
 const marksMax = 32;
 
 type Presence = Extract<ChatEvent, { event: "join" | "leave" }>;
@@ -100,6 +102,8 @@ export class Feed {
         if (arrived.length <= presenceLines) this.#print(this.#setting.look.lines(event));
       } else if (event.event === "join" || event.event === "leave") this.#showPresence(event);
       else if (event.event === "reached") this.#showReach(event);
+      // In the opening is a line to be copied.
+      else if (event.event === "listening") this.#setting.paper.print(this.#setting.look.lines(event));
       else this.#print(this.#setting.look.lines(event));
     }
     this.#endHistory();
@@ -267,7 +271,8 @@ export class Feed {
   #print(lines: readonly (string | Line)[]): void {
     this.#streak.count = 0;
     this.#streak.key = "";
-    this.#setting.paper.print(lines);
+    const indented = lines.map(line => ({ indent: signIndent, ...(typeof line === "string" ? { text: line } : line) }));
+    this.#setting.paper.print(indented);
   }
 }
 

@@ -82,15 +82,15 @@ export class Look {
       case "rename":
       case "topic":
       case "away":
-        return [dim(`• ${isolate(sentence(event).replace(/\.$/, ""))}`)];
+        return [this.sentence("•", sentence(event).replace(/\.$/, ""), dim)];
       case "members":
         return this.block(memberLines(event.members));
       case "error":
-        return this.sentence("■", event.message, this.colors.red);
+        return [this.sentence("■", event.message, this.colors.red)];
       case "notice":
         return event.level === "warning"
-          ? this.sentence("▲", event.message, text => this.paint(this.palette.warning, text))
-          : this.sentence("•", event.message, dim);
+          ? [this.sentence("▲", event.message, text => this.paint(this.palette.warning, text))]
+          : [this.sentence("•", event.message, dim)];
       case "reached":
         return [];
     }
@@ -180,8 +180,8 @@ export class Look {
     return rows.map(row => `${this.colors.dim("│")} ${row}`);
   }
 
-  private sentence(sign: string, text: string, paint: (text: string) => string): string[] {
-    return wrapped(`${sign} ${isolate(cleanLine(text))}`, this.columns() - 1, 2).map(paint);
+  private sentence(sign: string, text: string, paint: (text: string) => string): string {
+    return paint(`${sign} ${isolate(cleanLine(text))}`);
   }
 }
 

@@ -237,9 +237,9 @@ export class Screen {
 
 /** A line cut between words. Where that would tear holes (Chinese, a very long address) the terminal cuts it anywhere. */
 function rowsOf({ text, indent }: Line, columns: number): string[] {
-  const width = columns - (indent ?? 0);
-  if (indent === undefined || width < wrapMinColumns || text.length <= columns || Bun.stringWidth(text) <= columns)
-    return [text];
+  if (indent === undefined || text.length <= columns || Bun.stringWidth(text) <= columns) return [text];
+  const width = columns - indent;
+  if (width < wrapMinColumns) return [text];
   const rest = Bun.sliceAnsi(text, indent);
   const isTooWide = (word: string) =>
     word.length > width / 4 && Bun.stringWidth(word) > (/^[\x00-\x7f]*$/.test(word) ? width : width / 2);

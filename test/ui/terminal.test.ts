@@ -100,6 +100,18 @@ describe("a text that does not fit into a row", () => {
     await terminal.until(`12:04 Bob: ${counted}\nAlice`);
   });
 
+  test("stands behind its sign, where it is the program's", async () => {
+    await using stage = await Stage.open({ cols: 40, rows: 12 });
+    const { terminal } = stage;
+    stage.emit({ event: "topic", name: "Bob", member: "b", text: counted, at: 0, history: false });
+    stage.emit({ event: "notice", level: "warning", message: counted });
+    await terminal.until(
+      /• Bob set the topic: one two three four\n {2}five six seven eight nine ten eleven\n {2}twelve\n▲ one two three.* seven\n {2}eight/,
+    );
+    terminal.resize(80, 12);
+    await terminal.until(/^• Bob set the topic: one.* eleven\n {2}twelve\n▲ .* twelve$/m);
+  });
+
   test("has its mark behind the last word, where there is room for one", async () => {
     await using stage = await Stage.open({ cols: 40, rows: 12 });
     const { terminal } = stage;
