@@ -11,6 +11,7 @@ import { FrameBuffer } from "../codec/frame.ts";
 import { type ByeReason, decode, encode, type Message, type PeerInfo, type RefusalInfo } from "../codec/message.ts";
 import { type Address, type MemberId, PostKind, type RoomId } from "../codec/post.ts";
 import { codeOf, PeerError, unreachable } from "../errors.ts";
+import { nodeCrypto } from "../identity.ts";
 import { limits } from "../limits.ts";
 import type { Handshake } from "./handshake.ts";
 import { allowanceOf, type Turns, type Worker } from "./turns.ts";
@@ -136,6 +137,8 @@ export class Link implements Worker {
     this.phase = "open";
     this.socket = socket;
     socket.setNoDelay(true);
+    // Both ends sign as soon as TLS is through: what that takes is loaded while each waits for the other.
+    setImmediate(nodeCrypto);
     const timeoutMs = Math.min(this.deadlines.firstByteTimeoutMs, this.giveUpAt - performance.now());
     this.arm(timeoutMs, () => this.kill({ type: "silent" }));
   }
