@@ -13,7 +13,7 @@ import { ChatError, codeOf, unreachable } from "./errors.ts";
 import { type LastRoom, readLastRoom } from "./history.ts";
 import { newRoomCode, roomKeyOf, roomTag, weaknessOf } from "./key.ts";
 import { type Command, dataDirectory, HELP, NAME_MISSING, nameOf, type Options, parse, UsageError } from "./options.ts";
-import { StoreError } from "./store/files.ts";
+import { fs, StoreError } from "./store/files.ts";
 import { cleanLine } from "./ui/clean.ts";
 import { runJson } from "./ui/json.ts";
 import { runPlain } from "./ui/plain.ts";
@@ -422,7 +422,7 @@ function complain(message: string): void {
  * those that are not are /dev/null. Not even that where the command line says it: `node:fs` costs 0.8 ms.
  */
 function isTerminal(descriptor: 0 | 1): boolean {
-  const { fstatSync, statSync } = require("node:fs") as typeof import("node:fs");
+  const { fstatSync, statSync } = fs();
   try {
     const stats = fstatSync(descriptor);
     if (!stats.isCharacterDevice()) return false;

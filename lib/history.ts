@@ -6,7 +6,7 @@ import type { Address, RoomId } from "./codec/post.ts";
 import { codeOf } from "./errors.ts";
 import { normalForm, sameName } from "./room/names.ts";
 import { Archive, type KeptText } from "./store/archive.ts";
-import { baseOf, openDatabase, reasonOf, StoreError } from "./store/files.ts";
+import { baseOf, fs, openDatabase, reasonOf, StoreError } from "./store/files.ts";
 
 export interface HistoryFilter {
   /** ms since the epoch. */
@@ -61,8 +61,7 @@ export function readLastRoom(directory: string, username: string): LastRoom | un
 
 function reading<T>(directory: string, username: string, read: (database: Database) => T): T {
   const path = `${baseOf(directory, normalForm(username))}.sqlite`;
-  const { existsSync } = require("node:fs") as typeof import("node:fs");
-  if (!existsSync(path)) throw new StoreError("failed", `nothing is kept of ${username}: there is no ${path}`);
+  if (!fs().existsSync(path)) throw new StoreError("failed", `nothing is kept of ${username}: there is no ${path}`);
   try {
     using database = openDatabase(path);
     return read(database);

@@ -238,7 +238,7 @@ export function encodeLosses(losses: readonly Loss[]): Uint8Array {
 export function decodeLosses(body: Uint8Array): Loss[] {
   const reader = new Reader(body);
   const losses = Array.from({ length: reader.u16() }, () => ({
-    member: reader.take(8).toHex(),
+    member: reader.hex(8),
     session: reader.u64(),
     head: reader.u32(),
   }));

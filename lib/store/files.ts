@@ -7,7 +7,7 @@ import { codeOf } from "../errors.ts";
 import { newSecrets, type Secrets } from "../identity.ts";
 
 /** Loaded by the first who opens a file: a node that keeps nothing starts, and idles, without them. */
-const fs = () => require("node:fs") as typeof import("node:fs");
+export const fs = () => require("node:fs") as typeof import("node:fs");
 const paths = () => require("node:path") as typeof import("node:path");
 const sqlite = () => require("bun:sqlite") as typeof import("bun:sqlite");
 
