@@ -21,7 +21,6 @@ import { type Identity, openIdentity, verifySignature } from "./identity.ts";
 import { Keeper } from "./keeper.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
-import { type Certificate, makeCertificate } from "./net/certificate.ts";
 import { type DialFailure, Transport, type TransportHandlers } from "./net/transport.ts";
 import { Records } from "./records.ts";
 import type { Effect, News, RoomEvent } from "./room/event.ts";
@@ -113,12 +112,10 @@ export class Chat implements ChatControl {
    */
   static async open(options: ChatOptions): Promise<Chat> {
     const name = checkName(options.name);
-    // Other threads make the keys while this one opens the store.
-    const certificate = makeCertificate();
     const early: string[] = [];
     let warn = (message: string): void => void early.push(message);
     const store = openStore(options.data, name, message => warn(message));
-    const chat = new Chat(options, name, store, await openIdentity(store.secrets()), certificate);
+    const chat = new Chat(options, name, store, await openIdentity(store.secrets()));
     warn = message => chat.warn(message);
     early.forEach(warn);
     try {
@@ -135,7 +132,6 @@ export class Chat implements ChatControl {
     name: string,
     private readonly store: Store,
     private readonly identity: Identity,
-    certificate: Promise<Certificate>,
   ) {
     this.startName = this.currentName = name;
     this.session = store.nextSession(Date.now());
@@ -153,7 +149,6 @@ export class Chat implements ChatControl {
     this.records = new Records(this.identity, store, this.trust, this.scribe, () => this.node);
     this.keeper = new Keeper(store, options.keepMs);
     this.transport = new Transport({
-      certificate,
       identity: this.identity,
       session: this.session,
       name: () => this.currentName,

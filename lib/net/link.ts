@@ -127,7 +127,12 @@ export class Link implements Worker {
     }
   }
 
-  /** The TCP connection stands; TLS begins. */
+  /** It is open, by this socket and no other: TLS takes an accepted connection over from the socket that it came by. */
+  isOn(socket: Bun.Socket<Link>): boolean {
+    return this.phase === "open" && this.socket === socket;
+  }
+
+  /** The TCP connection stands, or TLS has taken it over. */
   attach(socket: Bun.Socket<Link>): void {
     if (this.phase === "gone") {
       // Given up while it was connecting.
@@ -249,7 +254,9 @@ export class Link implements Worker {
     if (this.queuedBytes > 0) this.guard(() => this.flush());
   }
 
-  onClose(): void {
+  onClose(socket: Bun.Socket<Link>): void {
+    // That of an accepted connection closes when TLS has not yet told all that came in.
+    if (socket !== this.socket) return;
     if (this.phase !== "open" || !this.frames.hasRest) return this.kill({ type: "closed" });
     // It may have said all it had to say and left; it is heard to the end.
     this.isOrphan = true;
@@ -444,17 +451,17 @@ export class Link implements Worker {
 }
 
 /** For every socket, dialled or accepted; a listener's `open` must set `data` and attach. */
-export const SOCKET_HANDLERS: Bun.SocketHandler<Link> = {
+export const SOCKET_HANDLERS = {
   open: socket => socket.data.attach(socket),
   handshake: (socket, _success, error) => socket.data.onHandshake(socket, error),
   data: (socket, chunk) => socket.data.onData(chunk),
   drain: socket => socket.data.onDrain(),
-  close: socket => socket.data.onClose(),
+  close: socket => socket.data.onClose(socket),
   // Our own errors never get here (`guard`), so this is TLS: a record that does not decrypt, an alert.
-  error: socket => socket.data.onClose(),
+  error: socket => socket.data.onClose(socket),
   // The promise of Bun.connect tells.
   connectError: () => {},
-};
+} satisfies Bun.SocketHandler<Link>;
 
 /** The tls-exporter channel binding (RFC 9266); undefined if TLS failed. */
 function exporterOf(socket: Bun.Socket<Link>): Uint8Array | undefined {

@@ -12,12 +12,16 @@ import type { Address, MemberId, RoomId } from "../codec/post.ts";
 import { assert, ChatError, codeOf, type PeerError, type PeerFault } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { isLoopback, LOOPBACKS, originOf, plainHost } from "./addresses.ts";
-import { type Certificate, makeCertificate } from "./certificate.ts";
+import { type Certificate, makeCertificate, NOBODY } from "./certificate.ts";
 import { Handshake, type Self } from "./handshake.ts";
 import { DEADLINES, type Deadlines, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
 import { Turns } from "./turns.ts";
 
-const TLS_1_3 = 0x0304;
+const TLS_1_3 = { minVersion: 0x0304 } as const;
+/** Certificates prove nothing here, so any will do (handshake.ts). */
+const DIAL_TLS = { rejectUnauthorized: false, ca: NOBODY, ...TLS_1_3 } as const;
+/** An option of `upgradeTLS` that its types lack. */
+const AS_SERVER = { isServer: true } as const;
 
 export interface TransportHandlers {
   /** A dialler has proved who it is. Answered by `admit` or `refuse`, now or before the handshake's deadline. */
@@ -55,8 +59,6 @@ export interface DialFailure {
 export interface TransportConfig extends Self {
   readonly handlers: TransportHandlers;
   readonly deadlines?: Partial<Deadlines>;
-  /** One under way already, made while there was something else to do; a new one if absent. */
-  readonly certificate?: Promise<Certificate>;
   /** Gets errors that are our own; without it they are thrown where nobody catches them. */
   readonly onBug?: (error: unknown) => void;
 }
@@ -87,8 +89,8 @@ export class Transport {
   private readonly turns = new Turns();
   private listener: Bun.TCPSocketListener<Link> | undefined;
   private nextAcceptedId = 1;
-  /** Certificates prove nothing here, so any will do (handshake.ts); naming a `ca` keeps Bun from loading all it knows. */
-  private dialTls: Bun.TLSOptions & { minVersion: number } = { rejectUnauthorized: false, minVersion: TLS_1_3 };
+  /** Made when the first connection comes: with what TLS loads it is a quarter of an idle node's own memory. */
+  private certificate: Promise<Certificate> | undefined;
   private stopping: PromiseWithResolvers<void> | undefined;
 
   constructor(private readonly config: TransportConfig) {
@@ -115,13 +117,10 @@ export class Transport {
    */
   async listen(host: string | undefined, port: number): Promise<{ readonly port: number }> {
     assert(this.listener === undefined && this.stopping === undefined, "one listener");
-    const { key, cert } = await (this.config.certificate ?? makeCertificate());
-    if (this.stopping !== undefined) throw new ChatError("unreachable", "the chat is over");
+    const { close, drain, error } = SOCKET_HANDLERS;
     const open = (socket: Bun.Socket<Link>) => this.accept(socket);
-    const socket: Bun.SocketHandler<Link> = { ...SOCKET_HANDLERS, open };
-    // Any other program may not share the port (`exclusive`), or messages would go astray.
-    const options = { port, exclusive: true, socket, tls: { key, cert, ca: cert, minVersion: TLS_1_3 } };
-    this.dialTls = { ...this.dialTls, ca: cert };
+    // What comes in is TLS's alone. Any other program may not share the port (`exclusive`), or messages would go astray.
+    const options = { port, exclusive: true, socket: { open, close, drain, error } };
     try {
       this.listener = listenOnFirst(host === undefined ? ["::", "0.0.0.0"] : [host], options);
     } catch (error) {
@@ -192,8 +191,29 @@ export class Transport {
     socket.data = link;
     this.track(link);
     link.attach(socket);
-    if (this.stopping !== undefined || !this.mayShakeHands(host)) link.kill({ type: "closed" });
-    else this.makeRoom(link);
+    if (this.stopping !== undefined || !this.mayShakeHands(host)) return link.kill({ type: "closed" });
+    this.makeRoom(link);
+    void this.secure(link, socket);
+  }
+
+  /** TLS begins. Who comes first waits, unread, until there is a certificate. */
+  private async secure(link: Link, socket: Bun.Socket<Link>): Promise<void> {
+    socket.pause();
+    try {
+      this.certificate ??= makeCertificate();
+      const { key, cert } = await this.certificate;
+      if (!link.isOn(socket)) return;
+      socket.resume();
+      socket.upgradeTLS({
+        ...AS_SERVER,
+        data: link,
+        socket: SOCKET_HANDLERS,
+        tls: { key, cert, ca: cert, ...TLS_1_3 },
+      });
+    } catch (error) {
+      link.kill({ type: "closed" });
+      this.onBug(error);
+    }
   }
 
   /** On one machine an address tells nobody apart, and whoever is there has our CPU anyway. */
@@ -251,11 +271,7 @@ export class Transport {
     const link = new Link(dial.id, address.host, handshake, this.events, this.turns, this.deadlines, dial.giveUpAt);
     this.track(link);
     // Every address gets its share of the time, so that two dead ones do not hide a live third.
-    link.connect(
-      address,
-      this.dialTls,
-      Math.min(this.deadlines.connectTimeoutMs, leftMs / (dial.addresses.length + 1)),
-    );
+    link.connect(address, DIAL_TLS, Math.min(this.deadlines.connectTimeoutMs, leftMs / (dial.addresses.length + 1)));
   }
 
   private onEnded(link: Link, end: LinkEnd): void {

@@ -104,6 +104,23 @@ describe("two stations", () => {
     }
   });
 
+  test("meet where many come at once to a listener that has no certificate yet, and some are gone before it has", async () => {
+    const listener = await new Station().listening();
+    const diallers = Array.from({ length: 8 }, () => new Station({ name: "Bob" }));
+    for (const dialler of diallers) dialler.transport.dial(2, [at(listener.port)]);
+    for (const abrupt of [true, false]) {
+      const gone = await Bun.connect({ hostname: LOOPBACK, port: listener.port, socket: { data() {} } });
+      if (abrupt) gone.terminate();
+      else gone.end();
+    }
+    for (const dialler of diallers) {
+      await dialler.take("up");
+      await listener.take("up");
+    }
+    // Which resolves when no socket is left.
+    await listener.transport.stop();
+  });
+
   test("may dial each other at once", async () => {
     const one = await new Station({ name: "Alice" }).listening();
     const other = await new Station({ name: "Bob" }).listening();
