@@ -172,7 +172,7 @@ export class Chat implements ChatControl {
   // What a user can do.
 
   get name(): string {
-    return this.node?.members.ownName ?? this.currentName;
+    return this.core?.members.ownName ?? this.currentName;
   }
 
   /** `NO_ROOM` while none is entered. Only members may know it: it is never shown. */
@@ -255,6 +255,10 @@ export class Chat implements ChatControl {
     this.dispatch({ type: "rename", name: wanted });
     if (!this.store.addName(normalForm(wanted)))
       this.notify(`${wanted} is another identity on this machine: to be this one again, start as ${this.startName}`);
+  }
+
+  get presentCount(): number {
+    return this.core?.members.presentCount ?? 1;
   }
 
   members(): MemberView[] {

@@ -212,14 +212,13 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   if (start.last !== undefined)
     for (const line of (await import("./discovery.ts")).wayBack(start.last, start.settings.name)) opened.notify(line);
   try {
-    if (mode === "terminal" || options.discovery.explicit) void show(start, options);
+    const begun = () => void show(start, options);
+    if (mode !== "terminal" && options.discovery.explicit) begun();
     if (mode === "json") await runJson(opened, { stay: options.stay, doctor });
     else if (mode === "plain") await runPlain(opened, settings);
     else {
       const { runTerminal } = await import("./ui/terminal.ts");
-      // Clack's prompts and spinner leave it paused, and then a listener alone does not make it flow again.
-      process.stdin.resume();
-      await runTerminal(opened, { ...settings, goesOn: hasAsked && knowsUtf8(Bun.env) });
+      await runTerminal(opened, { ...settings, begun, goesOn: hasAsked && knowsUtf8(Bun.env) });
     }
   } finally {
     await opened.leave();

@@ -34,6 +34,7 @@ export interface ShownChat {
   readonly roomId: RoomId;
   readonly listensAt: number;
   readonly dialledByOthers: number;
+  readonly presentCount: number;
   readonly ended: Promise<void>;
   members(): readonly { readonly self: boolean; readonly linked: boolean }[];
   notify(message: string): void;
@@ -123,7 +124,7 @@ export async function showRoom(chat: ShownChat, setting: BeaconSetting, options:
   const heard = (found: FoundRoom): void => {
     const room = named(found);
     // A room of another kind is none that one could have wanted to be in.
-    if (room === undefined || room.private !== (tag !== undefined) || chat.members().length > 1) return;
+    if (room === undefined || room.private !== (tag !== undefined) || chat.presentCount > 1) return;
     // The mark of a private room changes with each ask.
     const key = room.private ? labelOf(room) : room.mark;
     if (told.has(key) || told.size >= NOTICES_MAX + seen.length) return;
@@ -133,7 +134,7 @@ export async function showRoom(chat: ShownChat, setting: BeaconSetting, options:
   const own = () => ({
     room: chat.roomId,
     name: chat.name,
-    members: chat.members().length,
+    members: chat.presentCount,
     port: chat.listensAt,
     tag,
   });

@@ -19,7 +19,7 @@ export async function runAccessible(chat: ChatControl, times: Times, doctor?: ()
   const front: LineFront = {
     event(event) {
       talk.hear([event]);
-      const told = event.event === "leave" ? [event, ...solitude([event], chat.members().length)] : [event];
+      const told = event.event === "leave" ? [event, ...solitude([event], chat.presentCount)] : [event];
       return spell(told.map(each => spoken(each, times)).join(""));
     },
     line(text) {
@@ -28,7 +28,7 @@ export async function runAccessible(chat: ChatControl, times: Times, doctor?: ()
     },
     overlong: bytes => `Not sent: the text has ${bytes} bytes, ${limits.bodyMaxBytes} at most.\n`,
   };
-  // `Bun.stdin` would compete with `process.stdin`, which clack has used by now.
+  // `Bun.stdin` would compete with `process.stdin`, which clack may have used by now, and left paused.
   const input = new ReadableStream<Uint8Array>({
     start(controller) {
       process.stdin.on("data", (chunk: Buffer) => controller.enqueue(chunk));
@@ -38,6 +38,7 @@ export async function runAccessible(chat: ChatControl, times: Times, doctor?: ()
             controller.close();
           } catch {}
         });
+      process.stdin.resume();
     },
     cancel: () => void process.stdin.pause(),
   });

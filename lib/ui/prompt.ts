@@ -6,7 +6,6 @@
  * clack's `render` hook paints and hands clack nothing to write.
  */
 import { Readable, Writable } from "node:stream";
-import { TextPrompt } from "@clack/core";
 import type { Colors } from "picocolors/types";
 import { cleanLine } from "./clean.ts";
 import type { Completion } from "./complete.ts";
@@ -45,6 +44,7 @@ export interface KeyboardInput {
   off(event: "data" | "end" | "close" | "error", listener: (chunk: Uint8Array) => void): unknown;
   setRawMode(on: boolean): unknown;
   pause(): unknown;
+  resume(): unknown;
 }
 
 /** What a search tells of its keys, as there is room. */
@@ -77,6 +77,9 @@ export class Prompt {
 
   /** Resolves when the user leaves, or the terminal is gone. */
   async run(input: KeyboardInput): Promise<void> {
+    // Behind the first paint: clack takes longer to load than the eye to find where to read.
+    await new Promise(setImmediate);
+    const { TextPrompt } = await import("@clack/core");
     // Clack listens to key presses; it gets one for each chunk, after the draft has taken in what the chunk says.
     const keys = Object.assign(new Readable({ read() {} }), {
       isTTY: true,
@@ -105,6 +108,8 @@ export class Prompt {
     const onEnd = () => this.close();
     input.on("data", onData);
     for (const event of ["end", "close", "error"] as const) input.on(event, onEnd);
+    // Clack's questions and spinner leave it paused, and then a listener alone does not make it flow again.
+    input.resume();
     await answered;
     // One by one: Bun's stdin has listeners of its own, without which it keeps the program alive. Ours for errors stays, since
     // a terminal may yet fail (EIO) and nobody else would hear of it.

@@ -2,10 +2,10 @@
  * The terminal front: what is said scrolls by above, what one types stays below.
  *
  * Loaded only where there is a terminal: clack, picocolors, `process.stdin` and `process.stdout` cost more than the rest of
- * the program's start.
+ * the program's start. The opening is painted before clack is loaded (prompt.ts), and what is typed meanwhile waits in the
+ * terminal.
  */
 import "node:tty";
-import { isAccessible } from "@clack/core";
 import picocolors from "picocolors";
 import { ChatError } from "../errors.ts";
 import { runAccessible } from "./accessible.ts";
@@ -27,6 +27,8 @@ export interface TerminalOptions {
   readonly doctor?: () => void;
   /** The opening is the end of a conversation that stands above it. */
   readonly goesOn?: boolean;
+  /** Called when the opening is on the screen. */
+  readonly begun?: () => void;
 }
 
 /** Events that change who is here, or what one is called. */
@@ -40,13 +42,15 @@ const keysTip = "Tab completes, up and Ctrl-R recall, Alt-Enter: new line. ✓: 
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
 export async function runTerminal(chat: ChatControl, options: TerminalOptions = {}): Promise<FrontEnd> {
   const times = new Times(options.time);
-  if (isAccessible()) return runAccessible(chat, times, options.doctor);
+  // Behind the events that have waited for a subscriber.
+  setImmediate(() => options.begun?.());
+  if (isAccessible(process.env)) return runAccessible(chat, times, options.doctor);
   const talk = new Talk(chat, times, options.doctor, keysTip);
   const size = () => ({ columns: process.stdout.columns || 80, rows: process.stdout.rows || 24 });
   const invitation = () => chat.invitation();
   const look = new Look(picocolors, times, () => size().columns, invitation, coloursOf(process.env), options.goesOn);
   const output = new TerminalOutput();
-  let present = chat.members().length;
+  let present = chat.presentCount;
   let isLookedAt = false;
   const label = () => ({ name: chat.name, count: present, partner: talk.partner?.name });
   const spell = knowsUtf8(process.env) ? String : spellAscii;
@@ -86,7 +90,7 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const unsubscribe = chat.subscribe(events => {
     talk.hear(events);
     const isOther = events.some(({ event }) => rosterEvents.has(event));
-    if (isOther) present = chat.members().length;
+    if (isOther) present = chat.presentCount;
     if (feed.show([...events, ...solitude(events, present)], bellRule(chat)) && !isLookedAt) output.write(bell);
     // Who shares a line with others is written into it, which leaves the prompt as it was.
     if (isOther) screen.draw();
@@ -107,18 +111,30 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   }
 }
 
+/** Clack's rule, before clack is there. */
+function isAccessible({ ACCESSIBLE = "" }: Readonly<Record<string, string | undefined>>): boolean {
+  return !["", "0", "false"].includes(ACCESSIBLE);
+}
+
+/** A terminal that is gone has no modes. */
+function setRawMode(on: boolean): void {
+  try {
+    process.stdin.setRawMode(on);
+  } catch {}
+}
+
 /** The terminal is ours, in its modes and sizes. Returns the ways to give it back, for ever and for a while. */
 function takeTerminal(screen: Screen, output: TerminalOutput) {
   const onResize = () => screen.redraw();
   const onContinue = () => {
     // The shell had the terminal meanwhile, and gave it its own modes.
-    process.stdin.setRawMode(true);
+    setRawMode(true);
     output.write(modesOn);
     screen.redraw();
   };
   const suspend = (line: string) => {
     screen.rest(line);
-    process.stdin.setRawMode(false);
+    setRawMode(false);
     // To all of the job, as the terminal itself would do it: the shell may wait for who started us.
     process.kill(0, "SIGTSTP");
     // Here again: continued, or there was no shell to stop for.
@@ -126,12 +142,14 @@ function takeTerminal(screen: Screen, output: TerminalOutput) {
   };
   const restore = () => {
     screen.close([]);
-    process.stdin.setRawMode(false);
+    setRawMode(false);
   };
   process.stdout.on("resize", onResize);
   process.on("SIGCONT", onContinue);
   // Whatever ends the program, the shell gets its terminal back.
   process.on("exit", restore);
+  // Before anything is painted, or what is typed now would be written across it.
+  setRawMode(true);
   output.write(modesOn);
   const give = () => {
     process.stdout.off("resize", onResize);

@@ -117,6 +117,8 @@ export interface ChatControl {
   setTopic(text: string): void;
   /** Tells all why one is away; null: one is back. */
   setAway(reason: string | null): void;
+  /** How many are present, oneself included. */
+  readonly presentCount: number;
   /** Everybody present, oneself first. */
   members(): MemberView[];
   /** The same, with what they do. */

@@ -52,6 +52,18 @@ test.each([
   expect(await alice.exited).toBe(130);
 });
 
+test("what is typed before the program has a prompt is said, and Ctrl-C behind it leaves", async () => {
+  await using world = await World.open();
+  const alice = world.terminal(["Alice", "--time", "off"]);
+  alice.type("typed ahead\r");
+  await alice.until(/^Alice: typed ahead.*\nAlice ⋅ 1 ›$/m, "the text");
+  const bob = world.terminal(["Bob"]);
+  await bob.until("listening at");
+  bob.type("half\x03");
+  expect(await bob.exited).toBe(0);
+  expect(bob.isRaw()).toBe(false);
+});
+
 test("Ctrl-D in a line that holds something deletes and does not leave", async () => {
   await using world = await World.open();
   const alice = world.terminal(["Alice"]);

@@ -40,6 +40,10 @@ export class FakeChat implements ChatControl {
     this.emit({ ...message(text), event: "direct", to, name: this.name, member: "00000000000000a1", own: true });
   }
 
+  get presentCount(): number {
+    return this.members().length;
+  }
+
   members(): MemberView[] {
     const self = { name: this.name, member: "00000000000000a1", address: "192.168.1.20", port: 55107, self: true };
     return [{ ...self, linked: false, rtt_ms: null }, ...this.others];
