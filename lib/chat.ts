@@ -17,7 +17,7 @@ import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes
 import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
-import { type Identity, openIdentity, verifySignature } from "./identity.ts";
+import { type Identity, identityOf, verifySignature } from "./identity.ts";
 import { Keeper } from "./keeper.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
@@ -115,7 +115,7 @@ export class Chat implements ChatControl {
     const early: string[] = [];
     let warn = (message: string): void => void early.push(message);
     const store = openStore(options.data, name, message => warn(message));
-    const chat = new Chat(options, name, store, await openIdentity(store.secrets()));
+    const chat = new Chat(options, name, store, identityOf(store.secrets()));
     warn = message => chat.warn(message);
     early.forEach(warn);
     try {
@@ -364,8 +364,17 @@ export class Chat implements ChatControl {
     this.hosts = localAddresses(options.host).slice(0, limits.addressesMax);
     this.port = (await this.transport.listen(options.host, options.port ?? 0)).port;
     const { name, hosts, port } = { name: this.currentName, hosts: this.hosts, port: this.port };
-    const { member } = this.identity;
-    this.events.push({ event: "listening", name, member, address: hosts[0] ?? "127.0.0.1", port });
+    const { identity } = this;
+    this.events.push({
+      event: "listening",
+      name,
+      // Plain mode shows no keys.
+      get member() {
+        return identity.member;
+      },
+      address: hosts[0] ?? "127.0.0.1",
+      port,
+    });
     if (options.dial === undefined) {
       this.room = crypto.getRandomValues(Buffer.alloc(ROOM_BYTES)).toString("hex");
       this.isEntering = true;

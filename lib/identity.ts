@@ -3,10 +3,11 @@
  * sealed for. Keys travel and are stored as raw 32 bytes; the DER wrappings around them are those of RFC 8410.
  *
  * Nothing else than `node:crypto` signs without waiting, but loading it takes longer than any other step of a start. So it
- * is loaded when something is signed or checked, and a node listens before it signs.
+ * is loaded when something is signed or checked, or somebody asks for a public key, and a node listens before that.
  */
 import type { KeyObject } from "node:crypto";
 import { KEY_BYTES, type MemberId, memberIdOf, SIGNATURE_BYTES } from "./codec/post.ts";
+import { assert } from "./errors.ts";
 
 /** What is kept in the store: both private keys, raw. */
 export interface Secrets {
@@ -46,32 +47,35 @@ export function newSecrets(): Secrets {
   return { signing: random(), sealing: random() };
 }
 
+/** Of these private keys, 32 bytes each. Everything public is computed when somebody asks for it. */
 export function identityOf(secrets: Secrets): Identity {
-  return identityWith(secrets, publicHalf(privateKey(PRIVATE_ED25519, secrets.signing)), sealKeyOf(secrets.sealing));
-}
-
-/** The same, by WebCrypto: `node:crypto` is not loaded before the first signature. */
-export async function openIdentity(secrets: Secrets): Promise<Identity> {
-  const [publicKey, sealKey] = await Promise.all([
-    publicHalfOf("Ed25519", "sign", wrapped(PRIVATE_ED25519, secrets.signing)),
-    publicHalfOf("X25519", "deriveBits", wrapped(PRIVATE_X25519, secrets.sealing)),
-  ]);
-  return identityWith(secrets, publicKey, sealKey);
-}
-
-async function publicHalfOf(name: string, use: "sign" | "deriveBits", pkcs8: Uint8Array<ArrayBuffer>) {
-  const key = await crypto.subtle.importKey("pkcs8", pkcs8, { name }, true, [use]);
-  const { x = "" } = await crypto.subtle.exportKey("jwk", key);
-  return Uint8Array.fromBase64(x, { alphabet: "base64url" });
-}
-
-function identityWith(secrets: Secrets, publicKey: Uint8Array, sealKey: Uint8Array): Identity {
-  let key: KeyObject | undefined;
-  const sign = (bytes: Uint8Array) => {
-    key ??= privateKey(PRIVATE_ED25519, secrets.signing);
-    return nodeCrypto().sign(null, bytes, key);
+  const { signing, sealing } = secrets;
+  assert(signing.length === KEY_BYTES && sealing.length === KEY_BYTES, "a private key has 32 bytes");
+  const key = once(() => privateKey(PRIVATE_ED25519, signing));
+  const publicKey = once(() => publicHalf(key()));
+  const sealKey = once(() => sealKeyOf(sealing));
+  const member = once(() => memberIdOf(publicKey()));
+  return {
+    secrets,
+    get member() {
+      return member();
+    },
+    get publicKey() {
+      return publicKey();
+    },
+    get sealKey() {
+      return sealKey();
+    },
+    sign: bytes => nodeCrypto().sign(null, bytes, key()),
   };
-  return { member: memberIdOf(publicKey), publicKey, sealKey, secrets, sign };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** Whether `signature` over `bytes` is by the holder of `publicKey`. False for anything malformed; never throws. */
