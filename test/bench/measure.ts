@@ -53,18 +53,15 @@ export class Measured {
   private readonly samples = new Map<string, Sample[]>();
   private readonly failures = new Map<string, string>();
 
-  add(contender: string, sample: Sample): void {
-    const samples = this.samples.get(contender);
-    if (samples === undefined) this.samples.set(contender, [sample]);
-    else samples.push(sample);
-  }
-
-  fail(contender: string, reason: string): void {
-    this.failures.set(contender, reason);
-  }
-
-  failed(contender: string): boolean {
-    return this.failures.has(contender);
+  /** One more sample, unless this contender has failed before. */
+  async round(contender: string, measure: () => Promise<Sample>): Promise<void> {
+    if (this.failures.has(contender)) return;
+    try {
+      const sample = await measure();
+      this.samples.set(contender, [...(this.samples.get(contender) ?? []), sample]);
+    } catch (error) {
+      this.failures.set(contender, error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** The median of a figure over all rounds. */
@@ -76,23 +73,23 @@ export class Measured {
   }
 }
 
+type Contenders = Readonly<Record<string, () => Promise<Sample>>>;
+
 /**
  * One round after the other, every contender in each. One that fails is left out from then on, with its reason in the table.
  */
-export async function interleaved(
-  runs: number,
-  contenders: Readonly<Record<string, () => Promise<Sample>>>,
-): Promise<Measured> {
+export async function interleaved(runs: number, contenders: Contenders): Promise<Measured> {
   const measured = new Measured();
   for (let round = 0; round < runs; round += 1)
-    for (const [name, measure] of Object.entries(contenders)) {
-      if (measured.failed(name)) continue;
-      try {
-        measured.add(name, await measure());
-      } catch (error) {
-        measured.fail(name, error instanceof Error ? error.message : String(error));
-      }
-    }
+    for (const [name, measure] of Object.entries(contenders)) await measured.round(name, measure);
+  return measured;
+}
+
+/** The same with all contenders of a round at once: for what they do not disturb in each other, such as memory. */
+export async function sideBySide(runs: number, contenders: Contenders): Promise<Measured> {
+  const measured = new Measured();
+  for (let round = 0; round < runs; round += 1)
+    await Promise.all(Object.entries(contenders).map(([name, measure]) => measured.round(name, measure)));
   return measured;
 }
 
