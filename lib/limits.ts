@@ -110,11 +110,11 @@ export const limits = {
   relayDiscount: 8,
   /** A reader that takes nothing for so long while data waits is gone. */
   linkStuckTimeoutMs: 30_000,
-  /** A link that was silent for so long is pinged by who has dialled it … */
-  pingIdleMs: 5_000,
+  /** Before a link was silent for so long it is pinged by who has dialled it … */
+  pingIdleMs: 6_000,
   /** … and by the other end so much later, since one ping tells both that the link is alive; … */
   pingYieldMs: 1_000,
-  /** … those of all links at the same moments, so that an idle node wakes once for all … */
+  /** … those of all links at the same moments, the last before that, so that an idle node wakes once for all … */
   linkTimerGridMs: 1_000,
   /** … and given up when it stays silent. Lost members are told of within 15 s. */
   linkSilenceTimeoutMs: 11_000,
@@ -259,8 +259,10 @@ assert(limits.thinOutMembers > limits.fullMeshLinksMax, "a room at the limit doe
 assert(limits.fullMeshLinksMax < limits.linksMax, "a full mesh leaves room for newcomers");
 assert(limits.digestEntriesMax * 24 + 5 <= limits.frameMaxBytes, "a digest fits a frame");
 assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");
-assert(limits.pingIdleMs * 2 <= limits.linkSilenceTimeoutMs, "a ping has time to be answered");
-assert(limits.pingIdleMs + limits.pingYieldMs < limits.linkSilenceTimeoutMs, "both ends ping before they give up");
+assert(
+  limits.pingIdleMs + limits.pingYieldMs + 4_000 <= limits.linkSilenceTimeoutMs,
+  "both ends ping, with time to answer, before they give up",
+);
 assert(
   limits.linkSilenceTimeoutMs + limits.linkTimerGridMs + limits.lostPauseMaxMs < 15_000,
   "a lost member is told of within 15 s",

@@ -262,7 +262,7 @@ export class RoomNode {
     this.compare.onUp(peer);
     this.members.refresh(info.member, "lost");
     this.ping(peer);
-    this.armLink(link, now + limits.pingIdleMs);
+    this.armLink(peer);
     if (this.isIsolated) {
       this.isIsolated = false;
       this.tell({ type: "linked" });
@@ -458,21 +458,16 @@ export class RoomNode {
     const { now, peers } = this.context;
     const peer = peers.get(link);
     if (peer === undefined) return;
-    // Compared as it is armed: the same sum, so that rounding cannot make a timer that is due and does nothing.
-    const silenceAt = peer.lastHeardAt + limits.linkSilenceTimeoutMs;
-    if (silenceAt <= now) {
+    if (silenceEndsAt(peer) <= now) {
       this.close(link, "fault");
       return this.onDown(link);
     }
-    const idleMs = peer.dialled ? limits.pingIdleMs : limits.pingIdleMs + limits.pingYieldMs;
-    const pingDueAt = () => Math.max(peer.lastHeardAt, peer.lastPing?.sentAt ?? 0) + idleMs;
-    if (pingDueAt() <= now) this.ping(peer);
-    this.armLink(link, Math.min(silenceAt, pingDueAt()));
+    if (pingDueAt(peer) <= now) this.ping(peer);
+    this.armLink(peer);
   }
 
-  private armLink(link: LinkId, at: number): void {
-    const { linkTimerGridMs } = limits;
-    this.context.timers.arm({ type: "link", link }, Math.ceil(at / linkTimerGridMs) * linkTimerGridMs);
+  private armLink(peer: Peer): void {
+    this.context.timers.arm({ type: "link", link: peer.link }, Math.min(silenceEndsAt(peer), pingDueAt(peer)));
   }
 
   // Posts.
@@ -565,4 +560,17 @@ export class RoomNode {
   private tell(news: News): void {
     if (!this.sync.isHolding) this.context.emit({ type: "tell", news });
   }
+}
+
+/** On the grid at which a node looks at its links, so that it wakes once for all: nobody is given up too early. */
+function silenceEndsAt({ lastHeardAt }: Peer): number {
+  const { linkSilenceTimeoutMs, linkTimerGridMs } = limits;
+  return Math.ceil((lastHeardAt + linkSilenceTimeoutMs) / linkTimerGridMs) * linkTimerGridMs;
+}
+
+/** Rather early than late: the look that would show that the last ping was answered sends the next one. */
+function pingDueAt({ dialled, lastHeardAt, lastPing }: Peer): number {
+  const { pingIdleMs, pingYieldMs, linkTimerGridMs } = limits;
+  const dueAt = Math.max(lastHeardAt, lastPing?.sentAt ?? 0) + pingIdleMs + (dialled ? 0 : pingYieldMs);
+  return Math.floor(dueAt / linkTimerGridMs) * linkTimerGridMs;
 }
