@@ -18,7 +18,7 @@ export class Digest {
   private sum = 0n;
   private readonly sums = new Uint32Array(BUCKETS);
   /** Its part of these, by the slot of a stream. */
-  private terms = new BigUint64Array(16);
+  private terms = new BigUint64Array(0);
   private readonly changed = new Set<Stream>();
 
   note(stream: Stream): void {
@@ -57,7 +57,7 @@ export class Digest {
     for (const stream of this.changed) {
       const term = stream.isOffered ? Bun.hash.wyhash(`${keyOf(stream)} ${stream.head}`) : 0n;
       const { slot, bucket } = stream;
-      this.reserve(slot);
+      this.terms = withSlot(this.terms, slot);
       const change = (this.terms[slot] ?? 0n) ^ term;
       this.terms[slot] = term;
       this.sum ^= change;
@@ -65,13 +65,14 @@ export class Digest {
     }
     this.changed.clear();
   }
+}
 
-  private reserve(slot: number): void {
-    if (slot < this.terms.length) return;
-    const terms = new BigUint64Array(2 * slot);
-    terms.set(this.terms);
-    this.terms = terms;
-  }
+/** The same numbers, by the slot of a stream, with room for one more slot. */
+export function withSlot<T extends BigUint64Array | Uint32Array>(numbers: T, slot: number): T {
+  if (slot < numbers.length) return numbers;
+  const larger = new (numbers.constructor as new (length: number) => T)(Math.max(16, 2 * slot));
+  larger.set(numbers as never);
+  return larger;
 }
 
 export function isIn(buckets: BucketSet, { bucket }: Stream): boolean {

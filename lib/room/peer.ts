@@ -4,7 +4,7 @@
 import { Bucket } from "../bucket.ts";
 import { encode, type LinkId, type PeerInfo, type StreamKey, type WantEntry } from "../codec/message.ts";
 import { limits } from "../limits.ts";
-import type { BucketSet } from "./digest.ts";
+import { type BucketSet, withSlot } from "./digest.ts";
 import type { Stream } from "./log.ts";
 
 /** Posts of one stream that a peer is to get as its link takes them, `end` included. */
@@ -156,31 +156,22 @@ export class Claims {
   /** The peer has, or was sent, this post. */
   raise(stream: Stream, head: number): void {
     if (head > this.head(stream)) {
-      this.reserve(stream.slot);
+      this.heads = withSlot(this.heads, stream.slot);
       this.heads[stream.slot] = head + 1;
     }
   }
 
   set(stream: Stream, floor: number, head: number): void {
     this.raise(stream, head);
-    this.reserve(stream.slot);
+    if (floor === this.floor(stream)) return;
+    this.floors = withSlot(this.floors, stream.slot);
     this.floors[stream.slot] = floor;
   }
 
   /** The slot is free again and may be given to another stream. */
   clear(stream: Stream): void {
-    if (stream.slot >= this.heads.length) return;
+    // Beyond their end nothing is written.
     this.heads[stream.slot] = 0;
     this.floors[stream.slot] = 0;
-  }
-
-  private reserve(slot: number): void {
-    if (slot < this.heads.length) return;
-    const length = Math.max(16, 2 ** Math.ceil(Math.log2(slot + 1)));
-    const [heads, floors] = [new Uint32Array(length), new Uint32Array(length)];
-    heads.set(this.heads);
-    floors.set(this.floors);
-    this.heads = heads;
-    this.floors = floors;
   }
 }

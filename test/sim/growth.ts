@@ -33,7 +33,7 @@ const TEXTS = 200;
 const CALM_MS = 10_000;
 
 /** All by member: what one of them sends, on the average, or keeps. */
-interface Row {
+export interface GrowthRow {
   readonly members: number;
   /** For each text, with what is said about it (digests, prunes, wants), without what goes on anyway. */
   readonly textBytes: number;
@@ -84,24 +84,24 @@ function main(argv: readonly string[]): number {
   return 0;
 }
 
-function readRows(path: string | undefined): Row[] {
+function readRows(path: string | undefined): GrowthRow[] {
   if (path === undefined || !existsSync(path)) return [];
   return readFileSync(path, "utf8")
     .split("\n")
     .filter(Boolean)
-    .map(line => JSON.parse(line) as Row);
+    .map(line => JSON.parse(line) as GrowthRow);
 }
 
-function measureApart(size: number): Row {
+function measureApart(size: number): GrowthRow {
   const command = [process.execPath, import.meta.path, "--one", String(size)];
   const { stdout, exitCode } = Bun.spawnSync(command, { stdout: "pipe", stderr: "inherit" });
   if (exitCode !== 0) throw new Error(`the room of ${size} could not be played`);
-  return JSON.parse(stdout.toString()) as Row;
+  return JSON.parse(stdout.toString()) as GrowthRow;
 }
 
 // One room.
 
-function measure(size: number): Row {
+function measure(size: number): GrowthRow {
   const heapBefore = heapUsed();
   const world = new World({ seed: SEED, latencyMs: LATENCY_MS });
   const random = randomStream(SEED, "growth");
@@ -176,7 +176,7 @@ const TITLE = "What a member costs as the room grows, simulated";
 interface Series {
   readonly title: string;
   readonly unit: string;
-  readonly value: (row: Row) => number;
+  readonly value: (row: GrowthRow) => number;
 }
 
 const SERIES: readonly Series[] = [
@@ -188,15 +188,15 @@ const SERIES: readonly Series[] = [
   { title: "Memory of a core", unit: "KB", value: row => row.coreBytes / 1000 },
 ];
 
-function panelsOf(rows: readonly Row[]): Panel[] {
+function panelsOf(rows: readonly GrowthRow[]): Panel[] {
   return SERIES.map(({ title, unit, value }) => {
     const points = rows.map(row => ({ members: row.members, value: value(row) }));
     return { title, unit, lines: [{ label: "simulated", points }] };
   });
 }
 
-function tableOf(rows: readonly Row[]): string {
-  const columns: readonly (readonly [head: string, value: (row: Row) => string])[] = [
+function tableOf(rows: readonly GrowthRow[]): string {
+  const columns: readonly (readonly [head: string, value: (row: GrowthRow) => string])[] = [
     ["members", row => String(row.members)],
     ["a text: bytes a member", row => figure(row.textBytes)],
     ["frames a member", row => figure(row.textFrames)],

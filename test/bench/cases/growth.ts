@@ -7,6 +7,7 @@
  */
 import { join } from "node:path";
 import { plotOf } from "../../plot.ts";
+import type { GrowthRow } from "../../sim/growth.ts";
 import type { Look, VillageQuestions } from "../actors/village.ts";
 import { type Case, figureOf, missing, type Options, type Row } from "../measure.ts";
 import { Actor, BENCH, cpuMsOf, memoryOf } from "../processes.ts";
@@ -26,13 +27,8 @@ const POLL_MS = 250;
 const SETTLE_MS = 30_000;
 const JOIN_MAX_MS = 60_000;
 
-/** By member, but for the last two. */
-interface Cost {
-  readonly members: number;
-  readonly textBytes: number;
-  readonly textFrames: number;
-  readonly idleBytes: number;
-  readonly links: number;
+/** By member, but for what sockets add. */
+interface Cost extends Pick<GrowthRow, "members" | "textBytes" | "textFrames" | "idleBytes" | "links"> {
   /** CPU time of all processes, µs for each text that somebody got. */
   readonly deliveryUs?: number;
   /** KiB for each member, where several share a process. */
