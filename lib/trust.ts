@@ -21,37 +21,44 @@ const LOOK_ALIKES_TOLD_MAX = 1_000;
 const LOOK_ALIKES_MAX = 16;
 
 export class Trust {
-  private readonly marked = new Map<MemberId, Person>();
   private readonly firstKeys = new Map<string, Uint8Array>();
-  /** Who was met in this run or is verified, by what their names look like. */
-  private readonly looks = new Map<string, Acquaintance[]>();
   private readonly told = new Set<string>();
+  /** `looks`: who was met in this run or is verified, by what their names look like. */
+  private read: { readonly marked: Map<MemberId, Person>; readonly looks: Map<string, Acquaintance[]> } | undefined;
 
-  constructor(private readonly store: Store) {
-    for (const person of store.people()) {
+  constructor(private readonly store: Store) {}
+
+  /** Read when somebody is first asked about: a node that is alone needs nobody's marks. */
+  private get kept() {
+    if (this.read !== undefined) return this.read;
+    const marked = new Map<MemberId, Person>();
+    const looks = new Map<string, Acquaintance[]>();
+    for (const person of this.store.people()) {
       const member = memberIdOf(person.publicKey);
-      this.marked.set(member, person);
-      if (person.verified > 0) this.looks.set(skeleton(person.name), [{ ...person, member }]);
+      marked.set(member, person);
+      if (person.verified > 0) looks.set(skeleton(person.name), [{ ...person, member }]);
     }
+    this.read = { marked, looks };
+    return this.read;
   }
 
   isIgnored(member: MemberId): boolean {
-    return (this.marked.get(member)?.ignored ?? 0) > 0;
+    return (this.kept.marked.get(member)?.ignored ?? 0) > 0;
   }
 
   /** When it was verified, ms since the epoch; 0 for never. */
   verifiedAt(member: MemberId): number {
-    return this.marked.get(member)?.verified ?? 0;
+    return this.kept.marked.get(member)?.verified ?? 0;
   }
 
   ignored(): Person[] {
-    return [...this.marked.values()].filter(person => person.ignored > 0);
+    return [...this.kept.marked.values()].filter(person => person.ignored > 0);
   }
 
   mark({ name, publicKey }: Pick<Person, "name" | "publicKey">, mark: "verified" | "ignored", at: number): void {
     const member = memberIdOf(publicKey);
     const unmarked = { publicKey, name, form: normalForm(name), seen: 0, verified: 0, ignored: 0 };
-    this.marked.set(member, { ...(this.marked.get(member) ?? unmarked), [mark]: at });
+    this.kept.marked.set(member, { ...(this.kept.marked.get(member) ?? unmarked), [mark]: at });
     this.store.mark(publicKey, mark, at);
   }
 
@@ -59,7 +66,7 @@ export class Trust {
   known(name: string): Person[] {
     const form = normalForm(name);
     const people = this.store.people(form);
-    return people.length > 0 ? people : [...this.marked.values()].filter(person => person.form === form);
+    return people.length > 0 ? people : [...this.kept.marked.values()].filter(person => person.form === form);
   }
 
   /** Another key that had this name first. */
@@ -102,8 +109,9 @@ export class Trust {
   /** Others whose names look like this one, and are another. Remembers this one. */
   private alike(someone: Acquaintance): Acquaintance[] {
     const look = skeleton(someone.name);
-    const others = (this.looks.get(look) ?? []).filter(other => other.member !== someone.member);
-    if (this.looks.size < NAMES_MAX && others.length < LOOK_ALIKES_MAX) this.looks.set(look, [...others, someone]);
+    const others = (this.kept.looks.get(look) ?? []).filter(other => other.member !== someone.member);
+    if (this.kept.looks.size < NAMES_MAX && others.length < LOOK_ALIKES_MAX)
+      this.kept.looks.set(look, [...others, someone]);
     return others.filter(other => normalForm(other.name) !== normalForm(someone.name));
   }
 }
