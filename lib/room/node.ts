@@ -462,8 +462,15 @@ export class RoomNode {
       this.close(link, "fault");
       return this.onDown(link);
     }
-    if (pingDueAt(peer) <= now) this.ping(peer);
+    if (pingDueAt(peer) <= now) this.pingWith(peer);
     this.armLink(peer);
+  }
+
+  /** Pings a link, and others whose turn would come soon: from then on all of them at one moment. */
+  private pingWith(peer: Peer): void {
+    const { now, peers } = this.context;
+    for (const other of peers.values())
+      if (other === peer || (other.dialled && pingDueAt(other) - now <= limits.pingIdleMs / 2)) this.ping(other);
   }
 
   private armLink(peer: Peer): void {
