@@ -87,7 +87,7 @@ export const limits = {
   /** … for so long in one turn of the loop, in which everybody else waits. */
   turnMs: 3,
   /** What it costs to handle a message: a post's check, store and way on, … */
-  checkCostUs: 150,
+  checkCostUs: 200,
   /** … anything else, … */
   messageCostUs: 10,
   /** … and each byte, of entries in a list, … */
@@ -99,11 +99,9 @@ export const limits = {
   /** … at most, after a while of silence, … */
   allowanceMaxMs: 200,
   /** … and what is added in a second. Beyond that it is slowed down, … */
-  allowancePerSecondMs: 20,
-  /** … where others have said something so lately, … */
+  allowancePerSecondMs: 15,
+  /** … where others have said something so lately. Any number of those who are slowed down get no more than one. */
   conversationMs: 1_000,
-  /** … and any number of those who are slowed down get no more than so many. */
-  debtorsAtOnce: 2,
   /** Where all who are behind have no allowance left, one looks again after that. */
   debtPauseMs: 5,
   /** What a link hands on for others counts so much less: they were slowed down where they said it. */

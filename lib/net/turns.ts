@@ -77,11 +77,11 @@ export class Turns {
     this.speakers.set(worker, now);
   }
 
-  /** What `worker` has used, in µs. Where many are in debt, a few share what they gain. */
+  /** What `worker` has used, in µs. Where many are in debt, they share what one of them gains. */
   charge(worker: Worker, costUs: number, now: number): void {
     const { allowance } = worker;
-    const many = this.debtors.has(worker) ? this.debtors.size / limits.debtorsAtOnce : 1;
-    allowance.spend((costUs / 1_000) * Math.max(1, many));
+    const many = this.debtors.has(worker) ? this.debtors.size : 1;
+    allowance.spend((costUs / 1_000) * many);
     if (allowance.level(now) < 0) this.debtors.add(worker);
     else this.debtors.delete(worker);
     if (many > 1) for (const debtor of this.debtors) if (debtor.allowance.level(now) >= 0) this.debtors.delete(debtor);

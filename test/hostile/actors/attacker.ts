@@ -1,14 +1,14 @@
 /**
- * The attackers as a process of their own, at the lowest priority: on a machine with few cores it would else be their work
- * that keeps the members waiting, not what it makes of theirs. What still runs beside the members is theirs to answer for.
+ * The attackers of one member as a process of their own, at the lowest priority: on a machine with few cores it would else
+ * be their work that keeps the members waiting, not what it makes of theirs.
  */
 import { attacks, holdIdle, type Siege, type Tally } from "../attacks.ts";
 
-/** What is done to every port until the parent says that it is over. */
+/** What is done to a port until the parent says that it is over. */
 export interface Orders {
-  readonly ports: readonly number[];
+  readonly port: number;
   readonly attacks: readonly string[];
-  /** Connections that say nothing, in all. */
+  /** Connections that say nothing. */
   readonly idle: number;
   /** Loops that attack nobody, for comparison: what it costs the members that a process is busy beside them. */
   readonly loops: number;
@@ -25,12 +25,9 @@ async function burn(): Promise<void> {
 }
 
 async function attack(orders: Orders): Promise<void> {
-  const sieges = orders.ports.map((port): Siege => ({ port, over: () => isOver, tally }));
-  const running = sieges.flatMap(siege => [
-    ...orders.attacks.map(name => attacks[name]?.(siege)),
-    holdIdle(siege, Math.floor(orders.idle / sieges.length)),
-  ]);
-  await Promise.all([...running, ...Array.from({ length: orders.loops }, burn)]);
+  const siege: Siege = { port: orders.port, over: () => isOver, tally };
+  const running = orders.attacks.map(name => attacks[name]?.(siege));
+  await Promise.all([...running, holdIdle(siege, orders.idle), ...Array.from({ length: orders.loops }, burn)]);
   process.send?.(tally);
 }
 
