@@ -86,9 +86,10 @@ export class Scribe {
   }
 
   private onTexts(post: Post, history: boolean, own: boolean, texts: readonly string[]): void {
-    const heading = this.headingOf(post, history, own);
+    // Whoever keeps an event does not keep what else came with its post.
+    const heading = { ...this.headingOf(post, history, own), signature: Buffer.from(post.signature) };
     for (let index = 0; index < texts.length; index += 1)
-      this.config.tell(new TextEvent(texts[index] as string, post, index, heading));
+      this.config.tell(new TextEvent(texts[index] as string, index, heading));
     if (own && !history) this.follow(post, texts.length);
   }
 
@@ -152,13 +153,11 @@ export class Scribe {
     const node = this.config.node();
     if (node === undefined) return;
     let topic: Post | undefined;
-    for (const stream of node.log.all())
-      for (let seq = stream.floor; seq <= stream.head; seq += 1) {
-        const post = stream.get(seq);
-        if (post === undefined || this.config.trust.isIgnored(post.author)) continue;
-        if (post.kind === PostKind.topic && isLater(post, topic)) topic = post;
-        else if (post.kind === PostKind.away) this.onAway(post, false);
-      }
+    for (const post of node.log.views()) {
+      if (this.config.trust.isIgnored(post.author)) continue;
+      if (post.kind === PostKind.topic && isLater(post, topic)) topic = post;
+      else if (post.kind === PostKind.away) this.onAway(post, false);
+    }
     if (topic !== undefined) this.takeTopic(topic, true);
   }
 
@@ -276,9 +275,8 @@ type Heading = Omit<MessageView, "id" | "text">;
 class TextEvent implements MessageView {
   constructor(
     readonly text: string,
-    private readonly post: Post,
     private readonly index: number,
-    private readonly heading: Heading,
+    private readonly heading: Heading & { readonly signature: Uint8Array },
   ) {}
 
   get event(): "message" {
@@ -286,7 +284,7 @@ class TextEvent implements MessageView {
   }
 
   get id(): string {
-    return textIdOf(this.post, this.index);
+    return textIdOf(this.heading, this.index);
   }
 
   get name(): string {
@@ -320,7 +318,8 @@ class TextEvent implements MessageView {
   /** For scripts: what was seen in an earlier run matters to a screen only. */
   toJSON(): ChatEvent {
     const { event, id, text, heading } = this;
-    return { event, id, text, ...heading, seen: undefined };
+    const { signature, ...shared } = heading;
+    return { event, id, text, ...shared, seen: undefined };
   }
 }
 

@@ -162,7 +162,9 @@ export class Store {
   }
 
   /** Queues a post; `text` is what a sealed one says. A second one with the same number is ignored. */
-  append(room: RoomId, { bytes, session, seq, clock, kind, size }: Post, text?: string): void {
+  append(room: RoomId, post: Post, text?: string): void {
+    if (!this.writable) return;
+    const { bytes, session, seq, clock, kind, size } = post.owned;
     this.later(() => {
       const { lastInsertRowid, changes } = this.statement(
         "INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -86,8 +86,9 @@ export class Writer {
   private bytes: Buffer;
   private offset = 0;
 
-  constructor(sizeHint = 256) {
-    this.bytes = Buffer.allocUnsafe(sizeHint);
+  /** `room`: where to write, from its beginning; more is made when it is full. */
+  constructor(room: number | Buffer = 256) {
+    this.bytes = typeof room === "number" ? Buffer.allocUnsafe(room) : room;
   }
 
   u8(value: number): this {

@@ -2,8 +2,7 @@
  * Frames on a stream: u32 length, then that many bytes, of which the first is the message type.
  *
  * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames. A frame that lies inside one chunk
- * is a view of it, not a copy; one cut by a chunk's end is put together in a buffer of its own, which whoever decodes it may
- * keep. A length of zero or over the limit throws before a byte of it is kept, so nothing larger than one frame ever
+ * is a view of it, not a copy; one cut by a chunk's end is put together in a buffer of its own. A length of zero or over the limit throws before a byte of it is kept, so nothing larger than one frame ever
  * waits here.
  */
 import { PeerError } from "../errors.ts";

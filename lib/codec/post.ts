@@ -38,7 +38,8 @@ export interface PostContent {
   /** Hybrid logical clock, µs since the epoch (see room/clock.ts). */
   readonly clock: number;
   readonly kind: number;
-  readonly body: Uint8Array;
+  /** Words are encoded as UTF-8. */
+  readonly body: Uint8Array | string;
 }
 
 /** A place a node listens: a host name or IP address, and a TCP port. */
@@ -81,7 +82,10 @@ const BODY_AT = FRAME_PREFIX_BYTES + POST_HEADER_BYTES;
 const SIGNING_LABEL = Buffer.from("p2pchat post v1\0");
 const DIGEST_BYTES = 32;
 
-/** Views are made when somebody looks: a node keeps thousands of posts, and looks at most of them once. */
+/** The largest that a post with its frame can be. */
+export const largestPostFrameBytes = BODY_AT + limits.bodyMaxBytes + SIGNATURE_BYTES;
+
+/** Views are made when somebody looks: most posts are looked at once. */
 export class Post implements PostContent {
   readonly author: MemberId;
   readonly session: number;
@@ -89,13 +93,27 @@ export class Post implements PostContent {
   readonly clock: number;
   readonly kind: number;
 
-  /** `frame`: length and type of the message, header, body and signature; nothing else keeps or changes it. */
-  constructor(readonly frame: Buffer) {
+  /**
+   * `frame`: length and type of the message, header, body and signature. `isBorrowed`: it lies in memory that is used for
+   * other things as well, or is much larger; whoever keeps the post longer than the event it came with asks for `owned`.
+   */
+  constructor(
+    readonly frame: Buffer,
+    private readonly isBorrowed = false,
+  ) {
     this.author = frame.toString("hex", FRAME_PREFIX_BYTES, FRAME_PREFIX_BYTES + 8);
     this.session = u64At(frame, FRAME_PREFIX_BYTES + 8);
     this.seq = u32At(frame, FRAME_PREFIX_BYTES + 16);
     this.clock = u64At(frame, FRAME_PREFIX_BYTES + 20);
     this.kind = frame[FRAME_PREFIX_BYTES + 28] as number;
+  }
+
+  /** The same post in memory of its own. */
+  get owned(): Post {
+    if (!this.isBorrowed) return this;
+    const frame = Buffer.allocUnsafeSlow(this.frame.length);
+    frame.set(this.frame);
+    return new Post(frame);
   }
 
   /** Of `bytes`. */
@@ -128,9 +146,9 @@ export function memberIdOf(publicKey: Uint8Array): MemberId {
 }
 
 /** The id of the nth text in a post: what people and scripts see, 16 hex digits. */
-export function textIdOf(post: Post, index: number): string {
+export function textIdOf({ signature }: { readonly signature: Uint8Array }, index: number): string {
   // The signature stands for all that was signed, and is 64 bytes whatever the post holds.
-  return hash64(post.signature, index);
+  return hash64(signature, index);
 }
 
 function hash64(bytes: Uint8Array, seed: number): string {
@@ -153,32 +171,46 @@ export function signedBytes(room: RoomId, unsigned: Uint8Array): Uint8Array {
 /** Makes and signs a post. `sign` gets `signedBytes` and returns 64 bytes. */
 export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8Array) => Uint8Array): Post {
   const { author, session, seq, clock, kind, body } = content;
-  assert(body.length <= limits.bodyMaxBytes, "a body fits");
-  const length = POST_HEADER_BYTES + body.length + SIGNATURE_BYTES;
-  const writer = new Writer(FRAME_PREFIX_BYTES + length).u32(1 + length).u8(POST_TYPE);
-  writer.hex(author).u64(session).u32(seq).u64(clock).u8(kind).raw(body);
-  writer.raw(sign(signedBytes(room, writer.finish().subarray(FRAME_PREFIX_BYTES))));
-  return new Post(writer.finish());
+  const bodyBytes = Buffer.byteLength(body);
+  assert(bodyBytes <= limits.bodyMaxBytes, "a body fits");
+  const length = POST_HEADER_BYTES + bodyBytes + SIGNATURE_BYTES;
+  const frame = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES + length);
+  new Writer(frame)
+    .u32(1 + length)
+    .u8(POST_TYPE)
+    .hex(author)
+    .u64(session)
+    .u32(seq)
+    .u64(clock)
+    .u8(kind);
+  if (typeof body === "string") frame.write(body, BODY_AT);
+  else frame.set(body, BODY_AT);
+  const post = new Post(frame);
+  frame.set(sign(signedBytes(room, post.unsigned)), BODY_AT + bodyBytes);
+  return post;
 }
 
 /**
- * Reads a post. Throws `PeerError`; says nothing about the signature. A frame that has a buffer to itself is kept as it is;
- * else the post is copied, so that it does not keep alive what lies around it.
+ * Reads a post. Throws `PeerError`; says nothing about the signature. One that lies in its frame is a view of that, borrowed
+ * where what lies around it is more than itself; else it gets a frame.
  */
 export function decodePost(bytes: Uint8Array): Post {
   if (bytes.length > POST_HEADER_BYTES + limits.bodyMaxBytes + SIGNATURE_BYTES)
     throw new PeerError("too_large", "a post is too long");
   if (bytes.length < POST_HEADER_BYTES + SIGNATURE_BYTES) throw new PeerError("malformed", "a post is cut short");
   const frameBytes = FRAME_PREFIX_BYTES + bytes.length;
-  if (bytes.byteOffset === FRAME_PREFIX_BYTES && bytes.buffer.byteLength === frameBytes)
-    return new Post(Buffer.from(bytes.buffer));
-  return new Post(
-    new Writer(frameBytes)
-      .u32(1 + bytes.length)
-      .u8(POST_TYPE)
-      .raw(bytes)
-      .finish(),
-  );
+  const start = bytes.byteOffset - FRAME_PREFIX_BYTES;
+  if (start >= 0) {
+    const frame = Buffer.from(bytes.buffer, start, frameBytes);
+    if (u32At(frame, 0) === 1 + bytes.length && frame[FRAME_HEADER_BYTES] === POST_TYPE)
+      return new Post(frame, bytes.buffer.byteLength > 2 * frameBytes);
+  }
+  const frame = Buffer.allocUnsafeSlow(frameBytes);
+  new Writer(frame)
+    .u32(1 + bytes.length)
+    .u8(POST_TYPE)
+    .raw(bytes);
+  return new Post(frame);
 }
 
 /** The body of a `text` post: one or more texts, UTF-8, one NUL between two. */
@@ -186,8 +218,11 @@ export function encodeTexts(texts: readonly string[]): Uint8Array {
   return Buffer.from(texts.join("\0"));
 }
 
-/** Such a body of any length, cut into as few as posts can hold. No text is longer than that. */
-export function fittingBodies(body: Uint8Array): Uint8Array[] {
+/** The bodies of as few `text` posts as hold these. No text is longer than a body. */
+export function bodiesOf(texts: readonly string[]): readonly (Uint8Array | string)[] {
+  const joined = texts.join("\0");
+  if (Buffer.byteLength(joined) <= limits.bodyMaxBytes) return [joined];
+  const body = Buffer.from(joined);
   const bodies: Uint8Array[] = [];
   let start = 0;
   while (body.length - start > limits.bodyMaxBytes) {
@@ -219,8 +254,9 @@ export function encodeIntroduction(introduction: Introduction): Uint8Array {
 export function decodeIntroduction(body: Uint8Array): Introduction {
   const reader = new Reader(body);
   const name = reader.text(limits.nameMaxBytes);
-  const publicKey = reader.take(KEY_BYTES);
-  const sealKey = reader.take(KEY_BYTES);
+  // Members are remembered for longer than the post that told of them.
+  const publicKey = Buffer.from(reader.take(KEY_BYTES));
+  const sealKey = Buffer.from(reader.take(KEY_BYTES));
   const port = reader.u16();
   const count = reader.u8();
   if (count > limits.addressesMax) throw new PeerError("too_large", "too many addresses");

@@ -13,6 +13,7 @@ import { limits } from "../limits.ts";
 import { bucketOf, Digest } from "./digest.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
+import { Run, Spares } from "./run.ts";
 import { Tree } from "./trees.ts";
 
 export class Stream {
@@ -39,9 +40,8 @@ export class Stream {
   graftArmed = false;
   /** Whom we asked last for what is missing, and where we stood then. */
   asked: { readonly peer: Peer; readonly head: number } | undefined;
-  /** From `floor` on at `start`, and nothing before that; most streams hold none. */
-  private posts: (Post | undefined)[] | undefined;
-  private start = 0;
+  /** From `floor` to `head`; most streams hold none. */
+  private run: Run | undefined;
   private ahead: Map<number, { readonly post: Post; readonly from: Peer }> | undefined;
   aheadBytes = 0;
 
@@ -98,39 +98,40 @@ export class Stream {
     return this.head + 1 - this.floor;
   }
 
-  get(seq: number): Post | undefined {
-    if (seq === 0) return this.first;
-    return seq < this.floor ? undefined : this.posts?.[this.start + seq - this.floor];
+  /** What these take. */
+  get memoryBytes(): number {
+    return this.run?.memoryBytes ?? 0;
   }
 
-  /** Takes the next post, or one further on where nobody has what lies between. */
-  append(post: Post): void {
+  /** A post to be looked at before anything else happens. */
+  view(seq: number): Post | undefined {
+    return seq === 0 ? this.first : this.run?.view(seq);
+  }
+
+  /** A post to be kept or sent. */
+  get(seq: number): Post | undefined {
+    return this.view(seq)?.owned;
+  }
+
+  /** Takes the next post, or, where none is held, one further on: nobody has what lies between. */
+  append(post: Post, spares: Spares): void {
     assert(post.seq > this.head, "a head only rises");
-    if (post.seq !== this.head + 1) {
-      this.posts = undefined;
-      this.start = 0;
+    if (this.run === undefined || this.retained === 0) {
+      this.run = new Run(spares, post.seq);
       this.floor = post.seq;
     }
-    this.posts ??= [];
-    this.posts.push(post);
+    this.run.push(post);
     this.head = post.seq;
     this.isGapFinal = false;
     this.digest.note(this);
   }
 
-  /** Drops the lowest post and returns it. */
-  shift(): Post | undefined {
-    const post = this.posts?.[this.start];
-    if (this.posts === undefined || post === undefined) return undefined;
-    this.posts[this.start] = undefined;
-    this.start += 1;
+  /** Drops the lowest post. */
+  shift(): void {
+    this.run?.shift();
     this.floor += 1;
+    if (this.retained === 0) this.run = undefined;
     this.digest.note(this);
-    if (this.start > 1024 && this.start * 2 > this.posts.length) {
-      this.posts = this.posts.slice(this.start);
-      this.start = 0;
-    }
-    return post;
   }
 
   /** Keeps a post that came before the ones it follows. Past the cap it is dropped: it can be asked for again. */
@@ -138,7 +139,7 @@ export class Stream {
     this.ahead ??= new Map();
     const full = this.ahead.size >= limits.aheadMaxPosts || this.aheadBytes + post.size > limits.aheadMaxBytes;
     if (full || this.ahead.has(post.seq)) return;
-    this.ahead.set(post.seq, { post, from });
+    this.ahead.set(post.seq, { post: post.owned, from });
     this.aheadBytes += post.size;
   }
 
@@ -173,6 +174,7 @@ export class Log {
   private readonly shelves = new Map<MemberId, Shelf>();
   /** Shelves with something on them, by the number of bits in their weight. */
   private readonly byWeight: Set<Shelf>[] = [];
+  private readonly spares = new Spares();
   private bytes = 0;
   private postCount = 0;
   /** Of all posts kept ahead of a hole, over all streams. */
@@ -192,6 +194,11 @@ export class Log {
 
   get posts(): number {
     return this.postCount;
+  }
+
+  /** What these take, posts 0 aside. */
+  get memoryBytes(): number {
+    return this.bytes;
   }
 
   get sessions(): number {
@@ -230,7 +237,7 @@ export class Log {
       if (isFull()) return undefined;
     }
     const head = this.passed.size === 0 ? 0 : (this.passed.get(keyOf(first)) ?? 0);
-    const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
+    const stream = new Stream(first.owned, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
     const last = sessions.at(-1);
     if (last === undefined) this.earliest.set(author, stream);
     else last.later = stream;
@@ -241,8 +248,9 @@ export class Log {
   append(stream: Stream, post: Post): void {
     // Nobody has what lies between.
     if (post.seq !== stream.head + 1) this.dropAll(stream);
-    stream.append(post);
-    this.weigh(stream, post, 1);
+    const { memoryBytes } = stream;
+    stream.append(post, this.spares);
+    this.weigh(stream, 1, stream.memoryBytes - memoryBytes);
     while (this.posts > limits.logMaxPosts || this.bytes > limits.logMaxBytes) this.evict();
   }
 
@@ -267,15 +275,13 @@ export class Log {
     return [...this.streams].filter(({ isOffered }) => isOffered);
   }
 
-  /** All retained posts of the given streams in the one order everybody agrees on. */
-  inOrder(): Post[] {
-    const posts: Post[] = [];
+  /** All posts that are held, to be looked at before anything else happens; posts 0 aside. */
+  *views(): Generator<Post, void> {
     for (const stream of this.all())
       for (let seq = stream.floor; seq <= stream.head; seq += 1) {
-        const post = stream.get(seq);
-        if (post !== undefined) posts.push(post);
+        const post = stream.view(seq);
+        if (post !== undefined) yield post;
       }
-    return posts.sort(byClock);
   }
 
   /** Drops what is held of a stream beside post 0; its head stays. */
@@ -286,7 +292,7 @@ export class Log {
   /** Drops what was said before `clock`, µs since the epoch; posts 0 stay. */
   expire(clock: number): void {
     for (const stream of this.streams)
-      while (stream.retained > 0 && (stream.get(stream.floor)?.clock ?? clock) < clock) this.drop(stream);
+      while (stream.retained > 0 && (stream.view(stream.floor)?.clock ?? clock) < clock) this.drop(stream);
   }
 
   /** Drops the oldest post of whoever holds most. */
@@ -297,17 +303,18 @@ export class Log {
   }
 
   private drop(stream: Stream): void {
-    const post = stream.shift();
-    if (post !== undefined) this.weigh(stream, post, -1);
+    const { memoryBytes } = stream;
+    stream.shift();
+    this.weigh(stream, -1, stream.memoryBytes - memoryBytes);
   }
 
-  /** Counts a post in (1) or out (−1). */
-  private weigh({ author }: Stream, { size }: Post, sign: 1 | -1): void {
-    this.postCount += sign;
-    this.bytes += sign * size;
+  /** Counts posts, and what they take, in or out. */
+  private weigh({ author }: Stream, posts: 1 | -1, bytes: number): void {
+    this.postCount += posts;
+    this.bytes += bytes;
     const shelf = this.shelves.get(author) ?? { author, weight: 0 };
     const before = bitsOf(shelf.weight);
-    shelf.weight += sign * (size + POST_WEIGHT);
+    shelf.weight += bytes + posts * POST_WEIGHT;
     const after = bitsOf(shelf.weight);
     if (before === after) return;
     this.byWeight[before]?.delete(shelf);

@@ -5,7 +5,7 @@
  * needs of these is handed in. So a thousand nodes run in one test, and a run with the same events and seeds is the same.
  */
 import { type ByeReason, encode, type LinkId, type Message, type PeerInfo } from "../codec/message.ts";
-import { encodeTexts, fittingBodies, isSaid, type MemberId, type Post, PostKind, sealPost } from "../codec/post.ts";
+import { bodiesOf, isSaid, type MemberId, type Post, PostKind, sealPost } from "../codec/post.ts";
 import { assert, PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { Clock } from "./clock.ts";
@@ -198,11 +198,10 @@ export class RoomNode {
   private onSay(texts: readonly string[]): void {
     const { textsPerPostMax } = limits;
     for (let at = 0; at < texts.length; at += textsPerPostMax)
-      for (const body of fittingBodies(encodeTexts(texts.slice(at, at + textsPerPostMax))))
-        this.publish(PostKind.text, body);
+      for (const body of bodiesOf(texts.slice(at, at + textsPerPostMax))) this.publish(PostKind.text, body);
   }
 
-  private publish(kind: number, body: Uint8Array): Post {
+  private publish(kind: number, body: Uint8Array | string): Post {
     const { config, clock, wall } = this.context;
     const { member, sign } = config.identity;
     const { session } = config;

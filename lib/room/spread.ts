@@ -208,8 +208,8 @@ export class Spread {
   }
 
   private onDuplicate(peer: Peer, stream: Stream, post: Post): void {
-    const kept = stream.get(post.seq);
-    if (kept !== undefined && kept !== post && Buffer.compare(kept.signature, post.signature) !== 0) {
+    const kept = stream.view(post.seq);
+    if (kept !== undefined && Buffer.compare(kept.signature, post.signature) !== 0) {
       if (!this.context.config.verify(stream.publicKey, post))
         return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
       if (stream.equivocated) return;
@@ -245,7 +245,7 @@ export class Spread {
         peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
         continue;
       }
-      frame ??= encode({ type: "post", post });
+      frame ??= encode({ type: "post", post: post.owned });
       if (peer.onPosted(stream, frame.length)) asked.push(peer);
       peer.claims.raise(stream, post.seq);
       links.push(peer.link);

@@ -67,13 +67,13 @@ export class Sync {
     const present = [...this.members.present()].sort((a, b) => byClock(a.stream.first, b.stream.first));
     for (const { id, stream } of present)
       if (stream !== self) this.context.emit({ type: "tell", news: { type: "joined", member: id, present: true } });
-    const said = log.inOrder().filter(isSaid);
+    const said = [...log.views()].filter(isSaid).sort(byClock);
     const isBacklog = (post: Post) => post.seq <= (this.targets.get(keyOf(post)) ?? -1);
-    for (const post of said.filter(isBacklog).slice(-limits.historyMaxPosts))
-      this.context.emit({ type: "tell", news: { type: "said", post, history: true } });
+    const tell = (post: Post, history: boolean) =>
+      this.context.emit({ type: "tell", news: { type: "said", post: post.owned, history } });
+    for (const post of said.filter(isBacklog).slice(-limits.historyMaxPosts)) tell(post, true);
     this.context.emit({ type: "tell", news: { type: "synced", complete: this.isListed } });
-    for (const post of said.filter(post => !isBacklog(post)))
-      this.context.emit({ type: "tell", news: { type: "said", post, history: false } });
+    for (const post of said.filter(post => !isBacklog(post))) tell(post, false);
     this.targets.clear();
     this.missing.clear();
   }

@@ -159,7 +159,7 @@ describe("any post", () => {
     );
   });
 
-  test("keeps the buffer that its frame was put together in, and none that holds more than it", () => {
+  test("is read where it lies, and is owned by nobody who keeps much more than it alive", () => {
     const { frame } = decodePost(vector("post text").bytes);
     const read = (...chunks: Uint8Array[]) => {
       const frames = new FrameBuffer();
@@ -170,10 +170,25 @@ describe("any post", () => {
       return { body, post: decodePost(body.subarray(1)) };
     };
     const cut = read(frame.subarray(0, 50), frame.subarray(50));
-    expect(cut.post.frame.buffer).toBe(cut.body.buffer as ArrayBuffer);
-    const whole = read(Buffer.concat([frame, Buffer.alloc(3)]));
-    expect(whole.post.frame.buffer).not.toBe(whole.body.buffer as ArrayBuffer);
-    for (const { post } of [cut, whole]) expect(plain(post.frame)).toEqual(plain(frame));
+    const alone = read(Buffer.concat([frame]));
+    const small = read(Buffer.concat([frame, Buffer.alloc(3)]));
+    for (const { body, post } of [cut, alone, small]) {
+      expect(post.frame.buffer).toBe(body.buffer as ArrayBuffer);
+      expect(post.owned).toBe(post);
+    }
+    const { body, post } = read(Buffer.concat([frame, frame, frame]));
+    expect(post.frame.buffer).toBe(body.buffer as ArrayBuffer);
+    expect(post.owned.frame.buffer.byteLength).toBe(frame.length);
+    for (const each of [cut.post, alone.post, small.post, post, post.owned])
+      expect(plain(each.frame)).toEqual(plain(frame));
+  });
+
+  test("gets a frame where it comes without one, whatever lies before it", () => {
+    const { frame, bytes: inner } = decodePost(vector("post text").bytes);
+    for (const before of [Buffer.alloc(0), Buffer.alloc(5), Buffer.from(frame.subarray(0, 4)), Buffer.alloc(100, 4)]) {
+      const post = decodePost(Buffer.concat([before, inner]).subarray(before.length));
+      expect(plain(post.frame)).toEqual(plain(frame));
+    }
   });
 
   test("no longer verifies once any bit of it, or the room, is changed", () => {

@@ -3,7 +3,7 @@
  * and everyone must come to have the same texts, the same roster and the same names.
  */
 import { type Post, PostKind } from "../../lib/codec/post.ts";
-import { keyOf, type Log } from "../../lib/room/log.ts";
+import { byClock, keyOf, type Log } from "../../lib/room/log.ts";
 import { between, pick, type Random, randomStream } from "./random.ts";
 import { type Counters, NOTED, type SimNode, World } from "./world.ts";
 
@@ -453,7 +453,8 @@ function sameRanges(one: Log, other: Log): boolean {
 }
 
 function textKeys(node: SimNode): string[] {
-  return (node.core?.log.inOrder() ?? []).filter(({ kind }) => kind === PostKind.text).map(postKey);
+  const texts = [...(node.core?.log.views() ?? [])].filter(({ kind }) => kind === PostKind.text);
+  return texts.sort(byClock).map(postKey);
 }
 
 function difference(has: readonly string[], should: readonly string[], world: World): string {
