@@ -396,7 +396,7 @@ export class Chat implements ChatControl {
     this.core = new RoomNode({
       room,
       identity: this.identity,
-      verify: (publicKey, post) => verifySignature(publicKey, signedBytes(room, post.unsigned), post.signature),
+      verify: (publicKey, post) => verifySignature(publicKey, signedBytes(room, post.digest), post.signature),
       checksLater: this.store.trouble !== undefined,
       random: Math.random,
       session: this.session,
@@ -443,10 +443,10 @@ export class Chat implements ChatControl {
         if (this.node === undefined) this.enter(room, true);
         this.dispatch({ type: "up", link, peer, dialled });
       },
-      message: (link, message) => {
+      message: (link, message, more) => {
         // Whoever answers our goodbye with its own has all of ours; who leaves by itself said so before.
         if (message.type === "bye" && message.reason === "leaving" && this.leaving !== undefined) this.confirmed++;
-        this.dispatch({ type: "message", link, message });
+        this.dispatch({ type: "message", link, message, more });
       },
       drained: link => this.dispatch({ type: "drained", link }),
       down: link => this.dispatch({ type: "down", link }),

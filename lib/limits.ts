@@ -160,8 +160,10 @@ export const limits = {
   compareAgainMs: 2_000,
   /** Neighbours asked at once when a stream has lost its feed. */
   adoptFanOut: 4,
-  /** Posts told before their signature is checked, which then takes half a millisecond at most. */
-  uncheckedMaxPosts: 8,
+  /** Posts in a row of which one signature is checked, … */
+  uncheckedMaxPosts: 64,
+  /** … and such rows that wait at once: to check them takes half a millisecond. */
+  uncheckedMaxRows: 8,
   /** A hole is asked for after this many round trips of the link that told of it … */
   graftDelayRoundTrips: 2,
   /** … but not sooner, since timers are no finer. */

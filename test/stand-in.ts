@@ -14,7 +14,7 @@ export function sealsIn(room: RoomId): (publicKey: Uint8Array, post: Post) => bo
   const checked = new WeakMap<Post, Uint8Array>();
   return (publicKey, post) => {
     if (checked.get(post) === publicKey) return true;
-    const isRight = Buffer.compare(seal(publicKey, signedBytes(room, post.unsigned)), post.signature) === 0;
+    const isRight = Buffer.compare(seal(publicKey, signedBytes(room, post.digest)), post.signature) === 0;
     if (isRight) checked.set(post, publicKey);
     return isRight;
   };

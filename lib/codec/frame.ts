@@ -2,8 +2,8 @@
  * Frames on a stream: u32 length, then that many bytes, of which the first is the message type.
  *
  * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames. A frame that lies inside one chunk
- * is a view of it, not a copy; one cut by a chunk's end is put together in a buffer of its own. A length of zero or over the limit throws before a byte of it is kept, so nothing larger than one frame ever
- * waits here.
+ * is a view of it, not a copy; one cut by a chunk's end is put together in a buffer of its own. A length of zero or over
+ * the limit throws before a byte of it is kept, so nothing larger than one frame ever waits here.
  */
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -54,6 +54,13 @@ export class FrameBuffer {
   /** Whether there are bytes that `next` has not looked at. */
   get hasRest(): boolean {
     return this.offset < this.rest.length;
+  }
+
+  /** Whether one more whole frame has come. */
+  get hasWhole(): boolean {
+    const { rest, offset } = this;
+    const bytes = rest.length - offset - FRAME_HEADER_BYTES;
+    return this.cut === undefined && bytes >= 0 && bytes >= rest.readUInt32BE(offset);
   }
 
   private drop(): undefined {

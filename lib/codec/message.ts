@@ -19,7 +19,7 @@ import {
   SIGNATURE_BYTES,
 } from "./post.ts";
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** The first bytes of a `hello` and a `welcome`, before anything that may change between versions. */
 const MAGIC = Buffer.from("p2pc");
 /** A `hello` from somebody who has no room yet names this one. */

@@ -40,6 +40,8 @@ export interface PostContent {
   readonly kind: number;
   /** Words are encoded as UTF-8. */
   readonly body: Uint8Array | string;
+  /** The imprint of the post before it, so that who has signed this one vouches for that one, too. */
+  readonly before?: Uint8Array | undefined;
 }
 
 /** A place a node listens: a host name or IP address, and a TCP port. */
@@ -68,6 +70,10 @@ export interface Loss {
 }
 
 export const POST_HEADER_BYTES = 8 + 8 + 4 + 8 + 1;
+/** Nobody finds another post with the same 128 bits (a second preimage). */
+export const IMPRINT_BYTES = 16;
+/** Added to the kind of a post that bears the imprint of the one before. */
+const HAS_BEFORE = 0x80;
 export const SIGNATURE_BYTES = 64;
 export const KEY_BYTES = 32;
 /** A room is a random 128-bit number, in hex digits. */
@@ -77,13 +83,14 @@ export const ROOM_BYTES = 16;
 /** The message type of a post (message.ts). */
 export const POST_TYPE = 4;
 const FRAME_PREFIX_BYTES = FRAME_HEADER_BYTES + 1;
-const BODY_AT = FRAME_PREFIX_BYTES + POST_HEADER_BYTES;
+const KIND_AT = FRAME_PREFIX_BYTES + POST_HEADER_BYTES - 1;
 
 const SIGNING_LABEL = Buffer.from("p2pchat post v1\0");
 const DIGEST_BYTES = 32;
 
 /** The largest that a post with its frame can be. */
-export const largestPostFrameBytes = BODY_AT + limits.bodyMaxBytes + SIGNATURE_BYTES;
+export const largestPostFrameBytes =
+  FRAME_PREFIX_BYTES + POST_HEADER_BYTES + IMPRINT_BYTES + limits.bodyMaxBytes + SIGNATURE_BYTES;
 
 /** Views are made when somebody looks: most posts are looked at once. */
 export class Post implements PostContent {
@@ -92,25 +99,31 @@ export class Post implements PostContent {
   readonly seq: number;
   readonly clock: number;
   readonly kind: number;
+  readonly #isBorrowed: boolean;
+  readonly #digest: Uint8Array | undefined;
 
   /**
    * `frame`: length and type of the message, header, body and signature. `isBorrowed`: it lies in memory that is used for
    * other things as well, or is much larger; whoever keeps the post longer than the event it came with asks for `owned`.
+   * `digest`: where it is known already.
    */
   constructor(
     readonly frame: Buffer,
-    private readonly isBorrowed = false,
+    isBorrowed = false,
+    digest?: Uint8Array,
   ) {
+    this.#isBorrowed = isBorrowed;
+    this.#digest = digest;
     this.author = frame.toString("hex", FRAME_PREFIX_BYTES, FRAME_PREFIX_BYTES + 8);
     this.session = u64At(frame, FRAME_PREFIX_BYTES + 8);
     this.seq = u32At(frame, FRAME_PREFIX_BYTES + 16);
     this.clock = u64At(frame, FRAME_PREFIX_BYTES + 20);
-    this.kind = frame[FRAME_PREFIX_BYTES + 28] as number;
+    this.kind = (frame[KIND_AT] as number) & ~HAS_BEFORE;
   }
 
   /** The same post in memory of its own. */
   get owned(): Post {
-    if (!this.isBorrowed) return this;
+    if (!this.#isBorrowed) return this;
     const frame = Buffer.allocUnsafeSlow(this.frame.length);
     frame.set(this.frame);
     return new Post(frame);
@@ -127,16 +140,40 @@ export class Post implements PostContent {
   }
 
   get body(): Uint8Array {
-    return this.frame.subarray(BODY_AT, -SIGNATURE_BYTES);
+    const start = KIND_AT + 1 + (this.hasBefore ? IMPRINT_BYTES : 0);
+    return this.frame.subarray(start, -SIGNATURE_BYTES);
   }
 
-  /** What `signedBytes` makes of the header and the body is signed. */
-  get unsigned(): Uint8Array {
-    return this.frame.subarray(FRAME_PREFIX_BYTES, -SIGNATURE_BYTES);
+  get before(): Uint8Array | undefined {
+    return this.hasBefore ? this.frame.subarray(KIND_AT + 1, KIND_AT + 1 + IMPRINT_BYTES) : undefined;
+  }
+
+  private get hasBefore(): boolean {
+    return ((this.frame[KIND_AT] as number) & HAS_BEFORE) !== 0;
   }
 
   get signature(): Uint8Array {
     return this.frame.subarray(-SIGNATURE_BYTES);
+  }
+
+  /** SHA-256 of all but the signature: what is signed. */
+  get digest(): Uint8Array {
+    return this.#digest ?? digestOf(this.frame);
+  }
+
+  /** The beginning of the SHA-256 of digest and signature: it stands for every byte of the post. */
+  get imprint(): Uint8Array {
+    const hash = new Bun.SHA256().update(this.digest).update(this.signature).digest() as Uint8Array;
+    return hash.subarray(0, IMPRINT_BYTES);
+  }
+
+  /** Whether it bears that one's imprint: if this one is genuine, so is that. */
+  vouchesFor(other: Post): boolean {
+    const { before } = this;
+    if (before === undefined || this.seq !== other.seq + 1) return false;
+    return (
+      this.session === other.session && this.author === other.author && Buffer.compare(before, other.imprint) === 0
+    );
   }
 }
 
@@ -155,39 +192,46 @@ function hash64(bytes: Uint8Array, seed: number): string {
   return Bun.hash.wyhash(bytes, BigInt(seed)).toString(16).padStart(16, "0");
 }
 
+function digestOf(frame: Buffer): Uint8Array {
+  return Bun.SHA256.hash(frame.subarray(FRAME_PREFIX_BYTES, -SIGNATURE_BYTES)) as Uint8Array;
+}
+
 /**
- * What an author signs: a label, the room, and the SHA-256 of the post without its signature. Hashed first, as SSHSIG
- * does (OpenSSH, PROTOCOL.sshsig), because Ed25519 hashes what it signs with SHA-512, twice and in software.
+ * What an author signs: a label, the room, and the digest of the post. Hashed first, as SSHSIG does (OpenSSH,
+ * PROTOCOL.sshsig), because Ed25519 hashes what it signs with SHA-512, twice and in software.
  */
-export function signedBytes(room: RoomId, unsigned: Uint8Array): Uint8Array {
+export function signedBytes(room: RoomId, digest: Uint8Array): Uint8Array {
   const labelBytes = SIGNING_LABEL.length;
   const signed = Buffer.allocUnsafe(labelBytes + ROOM_BYTES + DIGEST_BYTES);
   signed.set(SIGNING_LABEL);
   signed.write(room, labelBytes, "hex");
-  Bun.SHA256.hash(unsigned, signed.subarray(labelBytes + ROOM_BYTES));
+  signed.set(digest, labelBytes + ROOM_BYTES);
   return signed;
 }
 
 /** Makes and signs a post. `sign` gets `signedBytes` and returns 64 bytes. */
 export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8Array) => Uint8Array): Post {
-  const { author, session, seq, clock, kind, body } = content;
+  const { author, session, seq, clock, kind, body, before } = content;
   const bodyBytes = Buffer.byteLength(body);
   assert(bodyBytes <= limits.bodyMaxBytes, "a body fits");
-  const length = POST_HEADER_BYTES + bodyBytes + SIGNATURE_BYTES;
+  assert(kind < HAS_BEFORE, "a kind leaves a bit free");
+  assert(before === undefined || before.length === IMPRINT_BYTES, "an imprint is whole");
+  const length = POST_HEADER_BYTES + (before?.length ?? 0) + bodyBytes + SIGNATURE_BYTES;
   const frame = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES + length);
-  new Writer(frame)
+  const writer = new Writer(frame)
     .u32(1 + length)
     .u8(POST_TYPE)
     .hex(author)
     .u64(session)
     .u32(seq)
-    .u64(clock)
-    .u8(kind);
-  if (typeof body === "string") frame.write(body, BODY_AT);
-  else frame.set(body, BODY_AT);
-  const post = new Post(frame);
-  frame.set(sign(signedBytes(room, post.unsigned)), BODY_AT + bodyBytes);
-  return post;
+    .u64(clock);
+  if (before === undefined) writer.u8(kind);
+  else writer.u8(kind | HAS_BEFORE).raw(before);
+  if (typeof body === "string") frame.write(body, writer.length);
+  else frame.set(body, writer.length);
+  const digest = digestOf(frame);
+  frame.set(sign(signedBytes(room, digest)), writer.length + bodyBytes);
+  return new Post(frame, false, digest);
 }
 
 /**
@@ -195,9 +239,10 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
  * where what lies around it is more than itself; else it gets a frame.
  */
 export function decodePost(bytes: Uint8Array): Post {
-  if (bytes.length > POST_HEADER_BYTES + limits.bodyMaxBytes + SIGNATURE_BYTES)
-    throw new PeerError("too_large", "a post is too long");
-  if (bytes.length < POST_HEADER_BYTES + SIGNATURE_BYTES) throw new PeerError("malformed", "a post is cut short");
+  const hasBefore = ((bytes[POST_HEADER_BYTES - 1] ?? 0) & HAS_BEFORE) !== 0;
+  const bodyBytes = bytes.length - POST_HEADER_BYTES - (hasBefore ? IMPRINT_BYTES : 0) - SIGNATURE_BYTES;
+  if (bodyBytes > limits.bodyMaxBytes) throw new PeerError("too_large", "a post is too long");
+  if (bodyBytes < 0) throw new PeerError("malformed", "a post is cut short");
   const frameBytes = FRAME_PREFIX_BYTES + bytes.length;
   const start = bytes.byteOffset - FRAME_PREFIX_BYTES;
   if (start >= 0) {

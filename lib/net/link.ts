@@ -46,7 +46,8 @@ export interface LinkEvents {
   /** Answer with `admit` or `turnAway`. */
   knock(link: Link, peer: PeerInfo): void;
   up(link: Link, peer: PeerInfo, room: RoomId): void;
-  message(link: Link, message: Message): void;
+  /** `more`: the next one has come as well, and follows at once. */
+  message(link: Link, message: Message, more: boolean): void;
   /** Something was sent, and all of it has gone to the kernel. */
   drained(link: Link): void;
   ended(link: Link, end: LinkEnd): void;
@@ -268,7 +269,7 @@ export class Link implements Worker {
     const outcome = this.handshake.receive(decode(frame));
     switch (outcome.type) {
       case "talk":
-        this.events.message(this, outcome.message);
+        this.events.message(this, outcome.message, this.frames.hasWhole);
         return outcome.message;
       case "knock":
         // Not before the whole chunk is read: nobody may talk ahead of the welcome.

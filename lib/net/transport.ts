@@ -28,7 +28,8 @@ export interface TransportHandlers {
   knock(link: LinkId, peer: PeerInfo): void;
   /** `room` is the listener's, which is news to a dialler that had none. */
   up(link: LinkId, peer: PeerInfo, dialled: boolean, room: RoomId): void;
-  message(link: LinkId, message: Message): void;
+  /** `more`: the next one has come as well, and follows at once. */
+  message(link: LinkId, message: Message, more: boolean): void;
   /** All that was sent on this link has gone to the kernel. */
   drained(link: LinkId): void;
   down(link: LinkId, fault?: PeerError): void;
@@ -103,7 +104,7 @@ export class Transport {
         this.release(link);
         handlers.up(link.id, peer, !link.accepted, room);
       },
-      message: (link, message) => handlers.message(link.id, message),
+      message: (link, message, more) => handlers.message(link.id, message, more),
       drained: link => handlers.drained(link.id),
       ended: (link, end) => this.onEnded(link, end),
       gone: link => this.onGone(link),

@@ -17,7 +17,8 @@ export type RoomEvent =
   | { readonly type: "up"; readonly link: LinkId; readonly peer: PeerInfo; readonly dialled: boolean }
   /** The link is gone, whoever ended it. */
   | { readonly type: "down"; readonly link: LinkId }
-  | { readonly type: "message"; readonly link: LinkId; readonly message: Message }
+  /** `more`: another one of this link follows at once. */
+  | { readonly type: "message"; readonly link: LinkId; readonly message: Message; readonly more?: boolean }
   /** What was sent on this link has left for the kernel: there is room again. */
   | { readonly type: "drained"; readonly link: LinkId }
   | { readonly type: "dialFailed"; readonly link: LinkId; readonly refusal?: RefusalInfo }

@@ -42,6 +42,9 @@ export class Stream {
   asked: { readonly peer: Peer; readonly head: number } | undefined;
   /** From `floor` to `head`; most streams hold none. */
   private run: Run | undefined;
+  /** An unbroken part of it whose own signatures were checked. */
+  private signedFrom = 1;
+  private signedTo = 0;
   private ahead: Map<number, { readonly post: Post; readonly from: Peer }> | undefined;
   aheadBytes = 0;
 
@@ -111,6 +114,17 @@ export class Stream {
   /** A post to be kept or sent. */
   get(seq: number): Post | undefined {
     return this.view(seq)?.owned;
+  }
+
+  /** Whether this post's own signature was checked. For others a later one vouches. */
+  isSigned(seq: number): boolean {
+    return seq === 0 || (seq >= this.signedFrom && seq <= this.signedTo);
+  }
+
+  noteSigned(seq: number): void {
+    if (this.isSigned(seq)) return;
+    if (seq !== this.signedTo + 1) this.signedFrom = seq;
+    this.signedTo = seq;
   }
 
   /** Takes the next post, or, where none is held, one further on: nobody has what lies between. */
@@ -284,9 +298,9 @@ export class Log {
       }
   }
 
-  /** Drops what is held of a stream beside post 0; its head stays. */
-  dropAll(stream: Stream): void {
-    while (stream.retained > 0) this.drop(stream);
+  /** Drops what is held of a stream up to a post, all but post 0 if none is named; its head stays. */
+  dropAll(stream: Stream, to = stream.head): void {
+    while (stream.retained > 0 && stream.floor <= to) this.drop(stream);
   }
 
   /** Drops what was said before `clock`, µs since the epoch; posts 0 stay. */

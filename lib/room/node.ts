@@ -30,6 +30,8 @@ export class RoomNode {
   private readonly sync: Sync;
   private effects: Effect[] = [];
   private self: Stream | undefined;
+  /** The imprint of our newest post, for the next one. */
+  private newest: Uint8Array | undefined;
   /** Wall clock less monotonic clock, at the last event. */
   private skewMs: number | undefined;
   private isIsolated = false;
@@ -124,11 +126,11 @@ export class RoomNode {
     return effects;
   }
 
-  /** Whether the event was a post that could be told before its check; before any other event all are checked. */
+  /** Whether the event was a post that could be checked later; before any other event all are checked. */
   private isTakenAtOnce(event: RoomEvent): boolean {
     if (event.type !== "message" || event.message.type !== "post" || this.hasEnded) return false;
     const peer = this.context.peers.get(event.link);
-    if (peer === undefined || !this.spread.takeUnchecked(peer, event.message.post)) return false;
+    if (peer === undefined || !this.spread.takeUnchecked(peer, event.message.post, event.more === true)) return false;
     peer.lastHeardAt = this.context.now;
     return true;
   }
@@ -206,7 +208,9 @@ export class RoomNode {
     const { member, sign } = config.identity;
     const { session } = config;
     const seq = this.self === undefined ? 0 : this.self.head + 1;
-    const post = sealPost(config.room, { author: member, session, seq, clock: clock.next(wall), kind, body }, sign);
+    const content = { author: member, session, seq, clock: clock.next(wall), kind, body, before: this.newest };
+    const post = sealPost(config.room, content, sign);
+    this.newest = post.imprint;
     if (this.self === undefined) this.self = this.log.open(post);
     else this.log.append(this.self, post);
     this.spread.onOwn(this.context.self, post);

@@ -14,6 +14,23 @@ import { keyOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
 
+/** What a check has found. Not `isSigned`: a later post vouches for it. */
+interface Checked {
+  readonly fault: PeerError | undefined;
+  readonly isSigned: boolean;
+}
+
+/** A post that is the next of its stream and not checked yet. */
+interface Unchecked {
+  readonly peer: Peer;
+  readonly stream: Stream;
+  readonly post: Post;
+  /** It is in the log already, and told. */
+  readonly isTold: boolean;
+  /** If it is genuine, so is the one before it, which waits as well. */
+  readonly isVouching: boolean;
+}
+
 export class Spread {
   private haveArmed = false;
   /** Streams with a new head, and in how many more rounds it is told. */
@@ -23,8 +40,8 @@ export class Spread {
   /** Streams nobody has opened for us yet, and until when we wait for whom we asked: those asked for lately, and before. */
   private opening = new Map<string, number>();
   private openingBefore = new Map<string, number>();
-  /** Posts in the log that are told already and not checked yet. */
-  private readonly unchecked: { readonly peer: Peer; readonly stream: Stream; readonly post: Post }[] = [];
+  /** Posts that wait to be checked together, in the order in which they came. */
+  private readonly unchecked: Unchecked[] = [];
 
   /** `onAccepted` interprets a post that is new, checked and in its turn. */
   constructor(
@@ -71,6 +88,7 @@ export class Spread {
 
   /** Spreads a post of our own. */
   onOwn(stream: Stream, post: Post): void {
+    stream.noteSigned(post.seq);
     this.context.emit({ type: "persist", post });
     this.push(stream, post, undefined);
     this.onAccepted(stream, post);
@@ -99,39 +117,85 @@ export class Spread {
   }
 
   /**
-   * Takes a post that came from its author itself, where nobody waits for us to hand it on: the link has proved who
-   * said it, so it is told first and checked a moment later. Returns whether it was such a post.
+   * Takes a post that may be checked a moment later, together with those that come behind it (`more`): of posts in a row of
+   * which each bears the imprint of the one before, one signature is checked, the last. Returns whether it was such a post.
    */
-  takeUnchecked(peer: Peer, post: Post): boolean {
-    const { config, log, timers, now } = this.context;
-    if (!config.checksLater || peer.info.member !== post.author || !isSaid(post)) return false;
+  takeUnchecked(peer: Peer, post: Post, more: boolean): boolean {
+    const { log, timers, now } = this.context;
     const stream = log.get(post.author, post.session);
-    if (stream === undefined || post.seq !== stream.head + 1 || stream.aheadBytes > 0) return false;
-    // An id finds an entry in a table and proves nothing.
-    if (Buffer.compare(peer.info.publicKey, stream.publicKey) !== 0) return false;
-    for (const other of stream.tree.eager) if (other !== peer) return false;
-    if (this.unchecked.length >= limits.uncheckedMaxPosts) return false;
+    if (stream === undefined || stream.aheadBytes > 0) return false;
+    const last = this.unchecked.findLast(waiting => waiting.stream === stream);
+    // Whoever sent what comes behind must not be blamed for what another sent before.
+    if (last !== undefined && last.peer !== peer) return false;
+    const head = last === undefined || last.isTold ? stream.head : last.post.seq;
+    if (post.seq !== head + 1) return false;
+    const isTold = last?.isTold !== false && this.mayTell(peer, stream, post);
+    // A lone one is checked at once.
+    if (!isTold && !more && this.unchecked.length === 0) return false;
+    const isVouching = last !== undefined && post.vouchesFor(last.post);
+    if (!this.hasRoom(isVouching)) return false;
     if (this.unchecked.length === 0) timers.arm({ type: "check" }, now);
-    this.unchecked.push({ peer, stream, post });
+    this.unchecked.push({ peer, stream, post, isTold, isVouching });
     peer.claims.raise(stream, post.seq);
-    log.append(stream, post);
-    this.onAccepted(stream, post);
+    if (isTold) {
+      log.append(stream, post);
+      this.onAccepted(stream, post);
+    } else if (!more) this.check();
     return true;
   }
 
-  /** Checks what was told before its turn, and hands it on. Nothing leaves this node unchecked. */
+  /**
+   * Whether a post may be told before it is checked: it came from its author itself, so the link has proved who said it, and
+   * nobody waits for us to hand it on.
+   */
+  private mayTell(peer: Peer, stream: Stream, post: Post): boolean {
+    if (!this.context.config.checksLater || peer.info.member !== post.author || !isSaid(post)) return false;
+    // An id finds an entry in a table and proves nothing.
+    if (Buffer.compare(peer.info.publicKey, stream.publicKey) !== 0) return false;
+    return stream.tree.eager.every(other => other === peer);
+  }
+
+  /** What waits takes so many checks at most, whatever somebody makes up. */
+  private hasRoom(isVouching: boolean): boolean {
+    if (this.unchecked.length >= limits.uncheckedMaxPosts) return false;
+    return isVouching || this.unchecked.filter(waiting => !waiting.isVouching).length < limits.uncheckedMaxRows;
+  }
+
+  /** Checks what waits, and keeps and hands on what is genuine. Nothing leaves this node unchecked. */
   check(): void {
     if (this.unchecked.length === 0) return;
-    for (const { peer, stream, post } of this.unchecked.splice(0)) {
-      // One that fails takes those behind it along.
-      if (stream.floor > post.seq) continue;
-      const fault = this.faultOf(stream, post);
-      if (fault === undefined) this.handOn(peer, stream, post);
-      else {
-        this.context.log.dropAll(stream);
+    const waiting = this.unchecked.splice(0);
+    const found = this.checkTogether(waiting);
+    for (const [index, { peer, stream, post, isTold }] of waiting.entries()) {
+      const { fault, isSigned } = found[index] as Checked;
+      if (!isTold && this.context.peers.get(peer.link) !== peer) continue;
+      if (fault !== undefined) {
+        if (isTold) this.context.log.dropAll(stream);
         this.context.drop(peer, fault);
-      }
+      } else if (isTold) {
+        // One that fails takes along those that were told before and behind it.
+        if (stream.floor > post.seq) continue;
+        if (isSigned) stream.noteSigned(post.seq);
+        this.handOn(peer, stream, post);
+      } else if (post.seq === stream.head + 1) this.accept(peer, stream, post, isSigned);
     }
+  }
+
+  /** From the last to the first: one for which a genuine one vouches is genuine. */
+  private checkTogether(waiting: readonly Unchecked[]): Checked[] {
+    const found: Checked[] = [];
+    const behind = new Map<Stream, Checked & { readonly isVouching: boolean }>();
+    for (const { stream, post, isVouching } of waiting.toReversed()) {
+      const next = behind.get(stream);
+      let checked: Checked;
+      // Who hands on a forged one is not heard any more, so what came before it is not worth a check.
+      if (next?.fault !== undefined) checked = { fault: next.fault, isSigned: false };
+      else if (next?.isVouching === true) checked = { fault: this.contentFaultOf(stream, post), isSigned: false };
+      else checked = { fault: this.faultOf(stream, post), isSigned: true };
+      found.unshift(checked);
+      behind.set(stream, { ...checked, isVouching });
+    }
+    return found;
   }
 
   /** The log has no room for it any more. */
@@ -170,8 +234,9 @@ export class Spread {
     else for (const other of peers.values()) if (other !== peer) stream.tree.feed(other);
   }
 
-  private accept(peer: Peer, stream: Stream, post: Post): void {
+  private accept(peer: Peer, stream: Stream, post: Post, isSigned = true): void {
     this.context.log.append(stream, post);
+    if (isSigned) stream.noteSigned(post.seq);
     this.handOn(peer, stream, post);
     this.onAccepted(stream, post);
   }
@@ -199,12 +264,28 @@ export class Spread {
   /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
   private faultOf(stream: Stream, post: Post): PeerError | undefined {
     if (!this.context.config.verify(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
-    if (post.kind === PostKind.add) {
-      const introduction = introductionOf(post);
-      if (introduction === undefined || Buffer.compare(stream.publicKey, introduction.publicKey) !== 0)
-        return new PeerError("malformed", "an add with another key");
+    return this.contentFaultOf(stream, post);
+  }
+
+  private contentFaultOf(stream: Stream, post: Post): PeerError | undefined {
+    if (post.kind !== PostKind.add) return undefined;
+    const introduction = introductionOf(post);
+    const isRight = introduction !== undefined && Buffer.compare(stream.publicKey, introduction.publicKey) === 0;
+    return isRight ? undefined : new PeerError("malformed", "an add with another key");
+  }
+
+  /**
+   * Whether a post may be handed on: whoever gets it may get nothing that vouches for it, and will check its own
+   * signature. Where an author has signed a later one and not this one, nobody gets it from us.
+   */
+  private mayHandOn(stream: Stream, post: Post): boolean {
+    if (stream.isSigned(post.seq)) return true;
+    if (!this.context.config.verify(stream.publicKey, post)) {
+      this.context.log.dropAll(stream, post.seq);
+      return false;
     }
-    return undefined;
+    stream.noteSigned(post.seq);
+    return true;
   }
 
   private onDuplicate(peer: Peer, stream: Stream, post: Post): void {
@@ -245,6 +326,7 @@ export class Spread {
         peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
         continue;
       }
+      if (frame === undefined && !this.mayHandOn(stream, post)) return;
       frame ??= encode({ type: "post", post: post.owned });
       if (peer.onPosted(stream, frame.length)) asked.push(peer);
       peer.claims.raise(stream, post.seq);
@@ -376,6 +458,10 @@ export class Spread {
       }
       const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
       if (post === undefined) continue;
+      if (!this.mayHandOn(stream, post)) {
+        peer.cursors.set(stream, cursor);
+        continue;
+      }
       const frame = encode({ type: "post", post });
       this.context.emit({ type: "send", links: [peer.link], frame });
       if (peer.onPosted(stream, frame.length)) this.context.ping(peer);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { FRAME_HEADER_BYTES, FrameBuffer } from "../../lib/codec/frame.ts";
-import { decode, encode, type Message, OPEN_END } from "../../lib/codec/message.ts";
+import { decode, encode, type Message, OPEN_END, PROTOCOL_VERSION } from "../../lib/codec/message.ts";
 import { decodePost, type Post } from "../../lib/codec/post.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { verifySignature } from "../../lib/identity.ts";
@@ -38,7 +38,7 @@ const hostName = fc.stringMatching(/^[!-~]{1,60}$/);
 const address = fc.record({ host: hostName, port: fc.integer({ min: 0, max: 0xffff }) });
 const credentials = fc.record(
   {
-    version: fc.constant(1),
+    version: fc.constant(PROTOCOL_VERSION),
     room: bytes(16).map(room => Buffer.from(room).toString("hex")),
     publicKey: bytes(32),
     session: u64,
@@ -48,7 +48,7 @@ const credentials = fc.record(
   },
   { requiredKeys: ["version", "room", "publicKey", "session", "name", "signature"] },
 );
-const post: fc.Arbitrary<Post> = fc.uint8Array({ minLength: 29 + 64, maxLength: 400 }).map(random => {
+const post: fc.Arbitrary<Post> = fc.uint8Array({ minLength: 29 + 16 + 64, maxLength: 400 }).map(random => {
   // The two u64 must be exact.
   random.fill(0, 8, 10);
   random.fill(0, 20, 22);
@@ -241,7 +241,7 @@ describe("limits and rules of messages", () => {
 
   test("the largest hello fits the frame that is allowed before the handshake", () => {
     const shown = {
-      version: 1,
+      version: PROTOCOL_VERSION,
       room: "ff".repeat(16),
       publicKey: new Uint8Array(32),
       session: Number.MAX_SAFE_INTEGER,
@@ -253,7 +253,8 @@ describe("limits and rules of messages", () => {
   });
 
   test("the largest post fits a frame, one byte more does not decode", () => {
-    const largest = new Uint8Array(29 + limits.bodyMaxBytes + 64);
+    const largest = new Uint8Array(29 + 16 + limits.bodyMaxBytes + 64);
+    largest[28] = 0x80;
     const frame = bodyOf({ type: "post", post: decodePost(largest) });
     expect(frame.length).toBeLessThanOrEqual(limits.frameMaxBytes);
     expect(faultOf(Buffer.concat([frame, Buffer.of(0)]))).toBe("too_large");
@@ -286,7 +287,7 @@ describe("limits and rules of messages", () => {
     other.write("GET ", 1);
     expect(faultOf(other)).toBe("not_p2pchat");
     const newer = Buffer.from(hello.subarray(0, 6));
-    newer[5] = 2;
+    newer[5] = PROTOCOL_VERSION + 1;
     expect(faultOf(newer)).toBe("bad_version");
   });
 

@@ -22,6 +22,8 @@ export interface Signer {
   readonly sign: (bytes: Uint8Array) => Uint8Array;
   /** Posts signed so far in this session. */
   head: number;
+  /** Of the last one it signed. */
+  imprint?: Uint8Array;
 }
 
 const NUMBERS = [
@@ -153,11 +155,16 @@ export class Rubbish {
     const seq = chance < 0.75 ? ++signer.head : Math.max(0, signer.head + this.below(7) - 3);
     const session = this.random() < 0.97 ? signer.session : signer.session + this.below(3) - 1;
     const kind = seq === 0 || this.random() < 0.2 ? 2 : this.below(12);
-    const head = { author: signer.member, session, seq, clock: this.clock(), kind, body: this.body(kind, signer) };
+    // Mostly the imprint of what it said last, or none; sometimes of nothing.
+    const before = seq === 0 || this.random() < 0.3 ? undefined : this.random() < 0.9 ? signer.imprint : this.bytes(16);
+    const body = this.body(kind, signer);
+    const head = { author: signer.member, session, seq, clock: this.clock(), kind, body, before };
     // Under another's name, now and then.
     const other = this.random() < 0.03 ? this.streams[this.below(2)] : undefined;
     if (other !== undefined) return sealPost(this.room, { ...head, ...other, seq: this.below(20) }, signer.sign);
-    return sealPost(this.room, head, signer.sign);
+    const post = sealPost(this.room, head, this.random() < 0.98 ? signer.sign : () => this.bytes(64));
+    signer.imprint = post.imprint;
+    return post;
   }
 
   private body(kind: number, signer: Signer): Uint8Array {

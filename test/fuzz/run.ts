@@ -136,7 +136,9 @@ class Fuzz {
     try {
       for (const piece of [frame.subarray(0, cut), frame.subarray(cut)])
         attack.buffer.push(piece, body => {
-          if (this.attackLinks.has(link)) this.handle(this.alice, { type: "message", link, message: decode(body) });
+          if (!this.attackLinks.has(link)) return;
+          // Whether more follows is known to the link; nothing may depend on its coming.
+          this.handle(this.alice, { type: "message", link, message: decode(body), more: this.random() < 0.5 });
         });
       if (attack.buffer.pendingBytes > limits.frameMaxBytes + FRAME_HEADER_BYTES)
         throw new Error("more than a frame waits");
@@ -239,7 +241,7 @@ class Fuzz {
     const [to, at] = node === this.alice ? [this.bob, this.bobLink] : [this.alice, this.aliceLink];
     this.deliveries.push(() => {
       if (at === (to === this.alice ? this.aliceLink : this.bobLink))
-        this.handle(to, { type: "message", link: at, message });
+        this.handle(to, { type: "message", link: at, message, more: this.random() < 0.3 });
     });
   }
 

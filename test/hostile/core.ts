@@ -47,8 +47,8 @@ export class Node implements End {
     readonly identity: Identity = newIdentity(),
     readonly session: number = START,
     readonly room: RoomId = ROOM,
-    verify: RoomConfig["verify"] = (publicKey, { unsigned, signature }) =>
-      verifySignature(publicKey, signedBytes(room, unsigned), signature),
+    verify: RoomConfig["verify"] = (publicKey, post) =>
+      verifySignature(publicKey, signedBytes(room, post.digest), post.signature),
   ) {
     this.core = new RoomNode({
       room,

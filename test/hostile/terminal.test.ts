@@ -126,7 +126,7 @@ test("names and texts that mean harm leave the screen to text, and the terminal 
   }
   // Broken UTF-8, and every kind of post there is or may be, with every text in it.
   await say(Buffer.from("c080e28228a0f0288cbcfe00ff1b5b324a80", "hex"));
-  for (const kind of [4, 6, 7, 8, 9, 200]) for (const text of sequences) await say(Buffer.from(text), kind);
+  for (const kind of [4, 6, 7, 8, 9, 100]) for (const text of sequences) await say(Buffer.from(text), kind);
   for (const name of names) await say(introductionOf(mallory.identity, { name }), PostKind.add);
   // From somebody who is never called anything else.
   for (const name of names) {

@@ -161,7 +161,7 @@ socket.on("secureConnect", () => {
   send(
     TYPES.hello,
     Buffer.from("p2pc"),
-    u8(1),
+    u8(2),
     room,
     publicKey,
     u64(session),
@@ -192,7 +192,7 @@ function send(type, ...parts) {
 
 function introduction(which, shown) {
   const label = Buffer.from(`p2pchat ${which} v1\0`);
-  return Buffer.concat([label, u8(1), shown.room, exporter, shown.publicKey, u64(shown.session), short(shown.name)]);
+  return Buffer.concat([label, u8(2), shown.room, exporter, shown.publicKey, u64(shown.session), short(shown.name)]);
 }
 
 function receive(type, reader) {
@@ -238,7 +238,7 @@ function receive(type, reader) {
 }
 
 function onWelcome(reader) {
-  if (reader.take(4).toString() !== "p2pc" || reader.u8() !== 1) fail("not p2pchat");
+  if (reader.take(4).toString() !== "p2pc" || reader.u8() !== 2) fail("not p2pchat");
   const shown = { room: reader.take(16), publicKey: reader.take(32), session: reader.u64(), name: reader.short() };
   const signed = introduction("welcome", shown);
   const mac = reader.u8() === 1 ? reader.take(32) : undefined;
@@ -266,11 +266,19 @@ let isLeaving = false;
 const signedOf = unsigned =>
   Buffer.concat([Buffer.from("p2pchat post v1\0"), room, createHash("sha256").update(unsigned).digest()]);
 
+const imprintOf = post =>
+  createHash("sha256")
+    .update(createHash("sha256").update(post.subarray(0, -64)).digest())
+    .update(post.subarray(-64))
+    .digest()
+    .subarray(0, 16);
+
 function publish(kind, body) {
   const key = `${me} ${session}`;
   const seq = streams.get(key)?.posts.length ?? 0;
   clock = Math.max(Date.now() * 1000, clock + 1);
-  const unsigned = Buffer.concat([hex(me), u64(session), u32(seq), u64(clock), u8(kind), body]);
+  const before = seq === 0 ? [u8(kind)] : [u8(kind | 128), imprintOf(streams.get(key).posts[seq - 1])];
+  const unsigned = Buffer.concat([hex(me), u64(session), u32(seq), u64(clock), ...before, body]);
   const bytes = Buffer.concat([unsigned, sign(null, signedOf(unsigned), signing.privateKey)]);
   keep(key, { author: me, session, publicKey }, bytes);
   send(TYPES.post, bytes);
@@ -284,7 +292,9 @@ function keep(key, { author, session: of, publicKey: by }, bytes) {
 
 function onPost(bytes) {
   const reader = new Reader(bytes);
-  const [author, of, seq, at, kind] = [reader.id(), reader.u64(), reader.u32(), reader.u64(), reader.u8()];
+  const [author, of, seq, at, first] = [reader.id(), reader.u64(), reader.u32(), reader.u64(), reader.u8()];
+  const kind = first & 127;
+  const before = first > 127 ? reader.take(16) : undefined;
   const body = reader.take(reader.left - 64);
   const signature = reader.take(64);
   const key = `${author} ${of}`;
@@ -299,6 +309,8 @@ function onPost(bytes) {
   const by = stream?.publicKey ?? introduced?.publicKey;
   if (by === undefined || hexOf64(hash(by)) !== author) return fail("a session without a beginning");
   if (!isSigned(by, signedOf(bytes.subarray(0, -64)), signature)) return fail("a forged post");
+  // What we know stands in its place, so another imprint would be the author's lie about what it said before.
+  if (before && stream && !imprintOf(stream.posts[head]).equals(before)) return fail("a wrong imprint");
   clock = Math.max(clock, at);
   keep(key, { author, session: of, publicKey: Buffer.from(by) }, Buffer.from(bytes));
   show(author, kind, body, signature, introduced);

@@ -190,7 +190,7 @@ describe("a forged field", () => {
   test("version is found out before anything else is read", () => {
     const [, hello] = dialler(bob);
     const frame = Buffer.from(hello ?? []);
-    frame[FRAME_HEADER_BYTES + 1 + 4] = 2;
+    frame[FRAME_HEADER_BYTES + 1 + 4] = 1;
     expect(faultOf(() => messageOf(frame))).toBe("bad_version");
   });
 

@@ -4,7 +4,15 @@
  */
 import { afterEach } from "bun:test";
 import { FrameBuffer } from "../../lib/codec/frame.ts";
-import { decode, encode, type Message, NO_ROOM, type PeerInfo, type RefusalInfo } from "../../lib/codec/message.ts";
+import {
+  decode,
+  encode,
+  type Message,
+  NO_ROOM,
+  type PeerInfo,
+  PROTOCOL_VERSION,
+  type RefusalInfo,
+} from "../../lib/codec/message.ts";
 import type { RoomId } from "../../lib/codec/post.ts";
 import type { PeerError } from "../../lib/errors.ts";
 import { type Identity, identityOf, newSecrets } from "../../lib/identity.ts";
@@ -21,7 +29,7 @@ export const LOOPBACK = "127.0.0.1";
 export const NO_CREDENTIALS = encode({
   type: "hello",
   credentials: {
-    version: 1,
+    version: PROTOCOL_VERSION,
     room: NO_ROOM,
     publicKey: Buffer.alloc(32),
     session: 0,

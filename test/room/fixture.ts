@@ -7,8 +7,9 @@ import {
   encodeIntroduction,
   encodeTexts,
   memberIdOf,
-  type Post,
+  Post,
   PostKind,
+  SIGNATURE_BYTES,
   sealPost,
 } from "../../lib/codec/post.ts";
 import type { Effect, RoomEvent } from "../../lib/room/event.ts";
@@ -24,6 +25,7 @@ export class Author {
   readonly member: string;
   private clock: number;
   private seq = 0;
+  private last: Post | undefined;
 
   constructor(
     readonly name: string,
@@ -38,12 +40,13 @@ export class Author {
   sign = (bytes: Uint8Array): Uint8Array => seal(this.publicKey, bytes);
 
   /** The next post of its session. */
-  post(kind: number, body: Uint8Array, change: Partial<Pick<Post, "seq" | "clock" | "session">> = {}): Post {
+  post(kind: number, body: Uint8Array, change: Partial<Pick<Post, "seq" | "clock" | "session" | "before">> = {}): Post {
     const { member: author, session, clock, seq } = this;
     this.clock += 1000;
     this.seq += 1;
     const content = { author, session, seq, clock, kind, body, ...change };
-    return sealPost(ROOM, content, this.sign);
+    this.last = sealPost(ROOM, content, this.sign);
+    return this.last;
   }
 
   add(name = this.name): Post {
@@ -55,6 +58,16 @@ export class Author {
   text(...texts: string[]): Post {
     return this.post(PostKind.text, encodeTexts(texts));
   }
+
+  /** Texts of which each bears the imprint of the post before it. */
+  row(...texts: string[]): Post[] {
+    return texts.map(text => this.post(PostKind.text, encodeTexts([text]), { before: this.last?.imprint }));
+  }
+}
+
+/** The same post under a signature that nobody has made. */
+export function forgery({ frame }: Post): Post {
+  return new Post(Buffer.concat([frame.subarray(0, -SIGNATURE_BYTES), Buffer.alloc(SIGNATURE_BYTES)]));
 }
 
 /** The core under test, "Me", started alone in its room. */
@@ -62,16 +75,22 @@ export class Bench {
   now = 1_000;
   readonly me = new Author("Me");
   readonly node: RoomNode;
+  /** Signatures of posts that the core had checked. */
+  checks = 0;
   private readonly names = new Map<string, string>();
   private pinged = 0;
 
-  constructor(authors: readonly Author[] = [], { joining = false, checksLater = false } = {}) {
+  constructor(authors: readonly Author[] = [], { joining = false, checksLater = false, restored = [] as Post[] } = {}) {
     for (const { member, name } of [this.me, ...authors]) this.names.set(member, name);
     const { member, publicKey, sign } = this.me;
+    const verify = sealsIn(ROOM);
     this.node = new RoomNode({
       room: ROOM,
       identity: { member, publicKey, sealKey: publicKey, sign },
-      verify: sealsIn(ROOM),
+      verify: (key, post) => {
+        this.checks += 1;
+        return verify(key, post);
+      },
       checksLater,
       random: () => 0.5,
       session: this.me.session,
@@ -80,7 +99,7 @@ export class Bench {
       port: 7,
       entry: undefined,
     });
-    this.handle({ type: "start", restored: [], joining });
+    this.handle({ type: "start", restored, joining });
   }
 
   /** Feeds one event and returns all effects as sentences. */
@@ -97,8 +116,14 @@ export class Bench {
     return this.receive(link, { type: "pong", token: this.pinged });
   }
 
-  post(link: LinkId, post: Post): string[] {
-    return this.receive(link, { type: "post", post });
+  /** `more`: another one follows at once. */
+  post(link: LinkId, post: Post, more = false): string[] {
+    return this.handle({ type: "message", link, message: { type: "post", post }, more });
+  }
+
+  /** Posts that came together. */
+  posts(link: LinkId, posts: readonly Post[]): string[] {
+    return posts.flatMap((post, index) => this.post(link, post, index < posts.length - 1));
   }
 
   /** `author` dials us: the link is up and its `add` is here. */

@@ -3,15 +3,11 @@
  */
 import { describe, expect, test } from "bun:test";
 import { OPEN_END } from "../../lib/codec/message.ts";
-import { encodeLosses, Post, PostKind, SIGNATURE_BYTES } from "../../lib/codec/post.ts";
+import { encodeLosses, type Post, PostKind } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
-import { Author, Bench } from "./fixture.ts";
+import { Author, Bench, forgery } from "./fixture.ts";
 
 /** The same without a signature. */
-function forgery({ frame }: Post): Post {
-  return new Post(Buffer.concat([frame.subarray(0, -SIGNATURE_BYTES), Buffer.alloc(SIGNATURE_BYTES)]));
-}
-
 describe("a text", () => {
   test("said alone is kept and told", () => {
     expect(new Bench().handle({ type: "say", texts: ["hello"] })).toEqual([
@@ -135,13 +131,6 @@ describe("what its author says to us, where nothing is stored,", () => {
       "send 3: want [Bob/1 3-∞]",
     ]);
     expect(bench.node.log.get(bob.member, 1)?.retained).toBe(0);
-  });
-
-  test("waits for its check in a short line", () => {
-    const { bob, bench } = room();
-    const seen = Array.from({ length: limits.uncheckedMaxPosts + 1 }, (_, nth) => bench.post(1, bob.text(`${nth}`)));
-    expect(seen.slice(0, -1).every(effects => effects.length === 1)).toBe(true);
-    expect(seen.at(-1)?.filter(effect => effect.startsWith("persist"))).toHaveLength(limits.uncheckedMaxPosts + 1);
   });
 });
 

@@ -306,7 +306,8 @@ export class World {
     this.counters.byType[message.type] = (this.counters.byType[message.type] ?? 0) + 1;
     this.note(NOTED.frame, to.index, id, frame[FRAME_HEADER_BYTES], frame.length);
     this.onFrame(from, to, message);
-    to.handle({ type: "message", link: id, message });
+    // Every fourth promises that more follows at once: what waits for that is checked with whatever comes.
+    to.handle({ type: "message", link: id, message, more: (this.counters.frames & 3) === 0 });
   }
 
   /** One end closes: the other learns of it behind what was sent, and why if it is told. */
