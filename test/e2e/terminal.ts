@@ -2,7 +2,7 @@
  * A program in a real terminal: `Bun.Terminal` is the PTY, `@xterm/headless` the screen.
  *
  * Nothing here sleeps: `until` looks again whenever the program has written and xterm has drawn it, and fails with the whole
- * screen once its deadline is over.
+ * screen once its deadline is over. It looks between frames only: what a terminal hands over may end within one, anywhere.
  */
 import { type IBufferCell, Terminal as Xterm } from "@xterm/headless";
 
@@ -37,6 +37,7 @@ export class Terminal {
   readonly #xterm: Xterm;
   readonly #process: Bun.Subprocess;
   readonly #argv: readonly string[];
+  readonly #decoder = new TextDecoder();
   #watchers = new Set<() => void>();
   #raw = "";
 
@@ -55,7 +56,7 @@ export class Terminal {
         cols,
         rows,
         data: (_terminal, bytes) => {
-          this.#raw = (this.#raw + new TextDecoder().decode(bytes)).slice(-100_000);
+          this.#raw = (this.#raw + this.#decoder.decode(bytes, { stream: true })).slice(-100_000);
           this.#xterm.write(bytes, () => this.#changed());
         },
       },
@@ -137,10 +138,24 @@ export class Terminal {
     this.#pty.close();
   }
 
+  /** Is the screen as wanted now? */
+  shows(wanted: Wanted): boolean {
+    const screen = this.screen();
+    if (typeof wanted === "function") return wanted(screen);
+    const text = screen.join("\n");
+    return typeof wanted === "string" ? text.includes(wanted) : wanted.test(text);
+  }
+
   /** Resolves as soon as the screen is as wanted; rejects with the whole screen when it does not become so. */
-  until(wanted: Wanted, what: string = String(wanted), timeoutMs: number = untilTimeoutMs): Promise<void> {
+  async until(wanted: Wanted, what: string = String(wanted), timeoutMs: number = untilTimeoutMs): Promise<void> {
+    // More may be drawn before whoever waits goes on.
+    do await this.#sees(wanted, what, timeoutMs);
+    while (!this.#isWhole);
+  }
+
+  #sees(wanted: Wanted, what: string, timeoutMs: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const seen = () => this.#shows(wanted);
+    const seen = () => this.#isWhole && this.shows(wanted);
     const fail = (why: string) => {
       finish();
       reject(new Error(`${this.#argv.join(" ")}: ${why} while waiting for ${what}\n${this.toString()}`));
@@ -183,11 +198,9 @@ export class Terminal {
     return terminal;
   }
 
-  #shows(wanted: Wanted): boolean {
-    const screen = this.screen();
-    if (typeof wanted === "function") return wanted(screen);
-    const text = screen.join("\n");
-    return typeof wanted === "string" ? text.includes(wanted) : wanted.test(text);
+  /** No frame is half drawn: the program says where each begins and ends (DEC private mode 2026). */
+  get #isWhole(): boolean {
+    return !this.#xterm.modes.synchronizedOutputMode;
   }
 
   #rows(first: number, count: number): string[] {
