@@ -1,6 +1,6 @@
 /** What colours the program writes, to the last byte, on terminals that have few of them and for people who want none. */
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { ownNetwork, portOn, World } from "./program.ts";
+import { looking, ownNetwork, World } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
 
 setDefaultTimeout(60_000);
@@ -10,10 +10,11 @@ async function evening(env: Readonly<Record<string, string | undefined>>): Promi
   await using world = await World.open();
   const near = { ...(await ownNetwork()).env, ...env };
   const alice = world.terminal(["Alice", "--private"], { env: near, cols: 100 });
-  await portOn(alice);
-  const [words = ""] = /[a-z]{5}(-[a-z]{5}){3}/.exec(alice.screen().join("\n")) ?? [];
-  const bob = world.terminal(["Bob", "--volatile"], { env: near });
-  await bob.until("There is a room near by");
+  const code = /[a-z]{5}(-[a-z]{5}){3}/;
+  // It is told below the opening, in a frame of its own.
+  await alice.until(code);
+  const [words = ""] = code.exec(alice.screen().join("\n")) ?? [];
+  const bob = await looking(() => world.terminal(["Bob", "--volatile"], { env: near }), "There is a room near by");
   bob.type("\r");
   await bob.until("The room is private. Its words?");
   bob.type(`${words}\r`);

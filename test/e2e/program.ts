@@ -10,7 +10,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { scripts } from "../../package.json";
-import { Terminal, type TerminalSetup } from "./terminal.ts";
+import { Terminal, type TerminalSetup, type Wanted } from "./terminal.ts";
 
 const ROOT = join(import.meta.dir, "..", "..");
 const DEADLINE_MS = 20_000;
@@ -119,6 +119,21 @@ export async function ownNetwork(): Promise<{ readonly env: Readonly<Record<stri
   socket.close(closed.resolve);
   await closed.promise;
   return { env: { P2PCHAT_DISCOVERY: `loopback:${port}` } };
+}
+
+/**
+ * Somebody who looks round near by and finds what is there. A beacon begins a moment after its room, and a look is over after
+ * 300 ms, whoever has not answered on a busy machine: then it is begun anew.
+ */
+export async function looking(start: () => Terminal, found: Wanted): Promise<Terminal> {
+  for (;;) {
+    const terminal = start();
+    const isOver = () => terminal.shows(found) || terminal.shows(/Open a new room|listening\s*at/);
+    await terminal.until(isOver, `${found}, or that a look is over without it`);
+    if (terminal.shows(found)) return terminal;
+    terminal.type("\x03");
+    await terminal.exited;
+  }
 }
 
 /** Waits until somebody on a terminal is in the room; resolves with the port of that node. */
