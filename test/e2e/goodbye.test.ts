@@ -6,7 +6,8 @@ import type { Terminal } from "./terminal.ts";
 
 setDefaultTimeout(60_000);
 
-const AT_ONCE_MS = 5_000;
+/** Sooner than a link that falls silent is given up. */
+const AT_ONCE_MS = 10_000;
 
 const ways: readonly (readonly [name: string, go: (bob: Terminal) => void])[] = [
   [":q", bob => bob.type(":q\r")],

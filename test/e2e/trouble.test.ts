@@ -6,6 +6,9 @@ import { portOn, World } from "./program.ts";
 
 setDefaultTimeout(60_000);
 
+/** limits.ts promises 15 s, of which the program may need 14.5; the rest is for a loaded machine. */
+const LOST_MS = 20_000;
+
 /** Listens, says nothing, and never hangs up. */
 async function silentServer() {
   const listening = Promise.withResolvers<void>();
@@ -118,14 +121,14 @@ describe.concurrent("what takes its time", () => {
     expect(bob.isRaw()).toBe(false);
   });
 
-  test("a member that freezes is lost within 15 s, and is one of the room again when it thaws", async () => {
+  test("a member that freezes is lost, and is one of the room again when it thaws", async () => {
     await using world = await World.open();
     const alice = world.terminal(["Alice"]);
     const bob = world.terminal(["Bob", "127.0.0.1", await portOn(alice)]);
     await alice.until("→ Bob joined");
     await bob.until("• Alice is here");
     bob.kill("SIGSTOP");
-    await alice.until("← Bob was lost", "the loss of Bob", 15_000);
+    await alice.until("← Bob was lost", "the loss of Bob", LOST_MS);
     await alice.until("no link to anyone");
     alice.type("said while Bob was frozen\r");
     await alice.until("Alice: said while Bob was frozen");
@@ -147,7 +150,7 @@ test("who loses all links says so, keeps what is said, and delivers it when the 
   alice.kill("SIGKILL");
   await alice.exited;
   const alone = /← Alice was lost\n■ no link to anyone: what you say is kept and sent once someone is back/;
-  await bob.until(alone, "the loss of Alice, then that nobody is left", 15_000);
+  await bob.until(alone, "the loss of Alice, then that nobody is left", LOST_MS);
   bob.type("are you there?\r");
   await bob.until("Bob: are you there?");
   bob.type("I keep this for you\r");
