@@ -4,6 +4,7 @@ import type { NetworkInterfaceInfo } from "node:os";
 import fc from "fast-check";
 import { Bucket } from "../../lib/bucket.ts";
 import { roomTag } from "../../lib/key.ts";
+import { limits } from "../../lib/limits.ts";
 import { Beacon, type FoundRoom, look, type OwnRoom, Rooms } from "../../lib/net/beacon.ts";
 import { ASK_BYTES, decodePacket, encodePacket, markOf, type Packet, provesTag, tagOf } from "../../lib/net/packet.ts";
 import { isNear, placesOf } from "../../lib/net/places.ts";
@@ -221,17 +222,24 @@ describe("the places", () => {
 });
 
 describe("a look round", () => {
+  /** For those who answer it is a deadline, which a busy machine must not make them miss. */
+  const lookMs = 1_500;
+
   test("finds nothing where nobody is, in less than half a second", async () => {
     const port = await freePort();
-    let shortestMs = Number.POSITIVE_INFINITY;
-    // The best of three: a busy machine may take its time once.
-    for (let round = 0; round < 3; round++) {
-      const start = performance.now();
+    let isInTime = false;
+    // A timer goes with it, since all on a busy machine is late. The best of five: opening sockets may take its time.
+    for (let round = 0; round < 5 && !isInTime; round++) {
+      let isLate = false;
+      const late = setTimeout(() => {
+        isLate = true;
+      }, 500);
       const { rooms, places } = await look({ scope: "loopback", port });
+      clearTimeout(late);
       expect([rooms.length, places.length]).toEqual([0, 1]);
-      shortestMs = Math.min(shortestMs, performance.now() - start);
+      isInTime = !isLate;
     }
-    expect(shortestMs).toBeLessThan(500);
+    expect(isInTime).toBe(true);
     expect((await look({ scope: "off", port: 1 })).places).toEqual([]);
   });
 
@@ -240,7 +248,7 @@ describe("a look round", () => {
     await beacon(port, ownRoom("Alice", "a"));
     await beacon(port, ownRoom("Bobby1", "a"));
     await beacon(port, ownRoom("Carol12", "b"));
-    const { rooms } = await look({ scope: "loopback", port });
+    const { rooms } = await look({ scope: "loopback", port }, { lookMs });
     const seen = rooms.map(
       found => `${found.names.toSorted()} ${found.addresses.map(at => `${at.host}:${at.port}`).sort()}`,
     );
@@ -252,11 +260,11 @@ describe("a look round", () => {
     await beacon(port, ownRoom("Alice", "a", key));
     await beacon(port, ownRoom("Bobby1", "a", key));
     const setting = { scope: "loopback", port } as const;
-    const [first, second] = [await look(setting), await look(setting)];
+    const [first, second] = await Promise.all([look(setting, { lookMs }), look(setting, { lookMs })]);
     expect(first.rooms.map(found => [found.private, found.names.length])).toEqual([[true, 2]]);
     // The mark means nothing beyond one look.
     expect(first.rooms[0]?.mark).not.toBe(second.rooms[0]?.mark);
-    expect((await look(setting, { tag: key })).rooms).toHaveLength(1);
+    expect((await look(setting, { tag: key, lookMs, first: true })).rooms).toHaveLength(1);
     expect((await look(setting, { tag: otherKey, lookMs: 150 })).rooms).toEqual([]);
   });
 
@@ -282,7 +290,7 @@ describe("a look round", () => {
       say(encodePacket(tell), from);
       say(encodePacket({ ...tell, nonce: nonceOf(asked), room: { ...room, mark: "ff".repeat(8) } }), from);
     });
-    const { rooms, newer, malformed } = await look({ scope: "loopback", port });
+    const { rooms, newer, malformed } = await look({ scope: "loopback", port }, { lookMs });
     expect(rooms.map(found => found.mark)).toEqual(["ff".repeat(8)]);
     // Asked twice, answered twice.
     expect([newer, malformed]).toEqual([2, 6]);
@@ -296,7 +304,7 @@ describe("a look round", () => {
       backs.push(back);
       if (back === port) say(encodePacket({ ...tell, nonce: nonceOf(asked) }), from);
     });
-    expect((await look({ scope: "loopback", port })).rooms).toHaveLength(1);
+    expect((await look({ scope: "loopback", port }, { lookMs })).rooms).toHaveLength(1);
     expect([backs.length, backs.filter(back => back === port).length]).toEqual([2, 1]);
   });
 
@@ -315,7 +323,7 @@ describe("a look round", () => {
       });
       for (let index = 5_000; index < 5_200; index++) say(said(index), crowd);
     });
-    const { rooms } = await look({ scope: "loopback", port }, { lookMs: 1_000 });
+    const { rooms } = await look({ scope: "loopback", port }, { lookMs: 2 * lookMs });
     const ofCrowd = rooms.filter(found => found.addresses[0]?.host === "127.0.2.1").length;
     expect([rooms.length - ofCrowd, ofCrowd]).toEqual([2_000, 48]);
   });
@@ -357,6 +365,7 @@ describe("a beacon", () => {
       // The system drops what does not fit its buffer.
       friend.send(encodePacket(ask), port, "127.255.255.255");
     });
+    const startedAt = performance.now();
     for (let index = 0; index < 1_000; index++) {
       const fresh = new Uint8Array(8);
       new DataView(fresh.buffer).setUint32(0, index);
@@ -364,8 +373,10 @@ describe("a beacon", () => {
     }
     await new Promise<void>(resolve => friend.once("message", () => resolve()));
     // The burst, and what came back meanwhile.
+    const seconds = (performance.now() - startedAt) / 1_000;
+    const { beaconAnswersPerSourceBurst: burst, beaconAnswersPerSourcePerSecond: perSecond } = limits;
     expect(answered).toBeGreaterThan(0);
-    expect(answered).toBeLessThan(40);
+    expect(answered).toBeLessThanOrEqual(burst + perSecond * seconds + 1);
   });
 
   test("tells two who open rooms at the same moment of each other", async () => {

@@ -221,14 +221,17 @@ describe("a dial that fails says why", () => {
     const port = Number(new TextDecoder().decode(value));
     const patience = AbortSignal.timeout(500);
     const full = new Promise<void>(resolve => patience.addEventListener("abort", () => resolve()));
-    // As long as connections still succeed there is room; the first that hangs shows that there is none.
+    // As long as connections still succeed there is room.
     for (let filled = true; filled; )
       filled = await Promise.race([
         Promise.all(Array.from({ length: 64 }, () => idle(port))).then(() => true),
         full.then(() => false),
       ]);
-    const deadlines = { connectTimeoutMs: 300 };
-    expect(await failureOf([at(port)], { deadlines })).toEqual(["timeout", "no answer within 0.3 s"]);
+    const deadlines = { connectTimeoutMs: 300, firstByteTimeoutMs: 100 };
+    // On a busy machine there may be some left; whoever gets in takes one more.
+    let failure = ["silent"];
+    while (failure[0] === "silent") failure = await failureOf([at(port)], { deadlines });
+    expect(failure).toEqual(["timeout", "no answer within 0.3 s"]);
   });
 
   test("a silent socket", async () => {
@@ -240,7 +243,8 @@ describe("a dial that fails says why", () => {
 
   test("a TLS server that is silent", async () => {
     const port = await RawPeer.listen(new RawPeer("listener"));
-    const deadlines = { handshakeTimeoutMs: 150 };
+    // It is connected to within it, on a busy machine as well.
+    const deadlines = { handshakeTimeoutMs: 1_000 };
     expect(await failureOf([at(port)], { deadlines })).toEqual([
       "silent",
       "it accepted the connection and then said nothing",
@@ -666,9 +670,11 @@ describe("strangers", () => {
         Bun.connect({ hostname: address, port: listener.port, tls, socket }).catch(end);
       });
     let done = 0;
+    const startedAt = performance.now();
     for (let time = 0; time < 4 * limits.connectionsBurst; time++) if (await shakeHands()) done += 1;
+    const seconds = (performance.now() - startedAt) / 1_000;
     expect(done).toBeGreaterThanOrEqual(limits.connectionsBurst);
-    expect(done).toBeLessThan(4 * limits.connectionsBurst);
+    expect(done).toBeLessThanOrEqual(limits.connectionsBurst + limits.connectionsPerSecond * seconds + 1);
     expect(await new Station({ name: "Bob" }).dial(listener)).toBeUndefined();
   });
 
@@ -685,8 +691,9 @@ describe("stop", () => {
     const COUNT = 100;
     const heard: string[] = [];
     const gone = Promise.withResolvers<void>();
+    // Who takes it over has so long to read the last of it, on a busy machine as well.
     const [listener, accepted, dialler] = await linked(
-      {},
+      { deadlines: { followTimeoutMs: 20_000 } },
       {
         onMessage: (_, __, message) => {
           heard.push(message.type);
