@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { encodeIntroduction, encodeTexts, type Post, PostKind, sealPost } from "../lib/codec/post.ts";
 import { readHistory } from "../lib/history.ts";
 import { type Identity, identityOf, newSecrets } from "../lib/identity.ts";
-import { QueryError } from "../lib/store/archive.ts";
+import { type KeptText, QueryError } from "../lib/store/archive.ts";
 import { StoreError } from "../lib/store/files.ts";
 import { Store } from "../lib/store.ts";
 import { ROOM } from "./store.posts.ts";
@@ -61,6 +61,14 @@ function introduction(name: string, { publicKey, sealKey }: Identity): Uint8Arra
 
 const texts = (found: readonly { readonly text: string }[]) => found.map(({ text }) => text);
 
+/** Through everything: on a busy machine one search may not have the time to make it all searchable. */
+function search(query: string, limit: number): KeptText[] {
+  for (;;) {
+    const found = store.search(query, limit);
+    if (!store.isBehind) return found;
+  }
+}
+
 describe("the history", () => {
   test("is what was said last, oldest first, over posts, sessions and rooms", () => {
     const [bob, carol] = [new Speaker("Bob"), new Speaker("Carol", 5_000, OTHER_ROOM)];
@@ -99,7 +107,7 @@ describe("the history", () => {
     bob.post(PostKind.direct, sealed, 3_000);
     const expected = { kind: "direct", text: "psst", to: { member: carol.identity.member, name: "Carol" } } as const;
     expect(store.history({ limit: 10 })).toMatchObject([expected]);
-    expect(store.search("psst", 10)).toMatchObject([expected]);
+    expect(search("psst", 10)).toMatchObject([expected]);
     expect(store.direct(own)).toBe("psst");
   });
 });
@@ -109,20 +117,20 @@ describe("a search", () => {
     const bob = new Speaker("Bob");
     bob.says(2_000, "Hello there, world!", "hello", "the world of crème brûlée");
     bob.says(3_000, "nothing");
-    expect(texts(store.search("hello WORLD", 10))).toEqual(["Hello there, world!"]);
-    expect(texts(store.search("creme brulee!", 10))).toEqual(["the world of crème brûlée"]);
-    expect(texts(store.search("world", 1))).toEqual(["the world of crème brûlée"]);
-    expect(store.search("absent", 10)).toEqual([]);
-    expect(store.search("???", 10)).toEqual([]);
+    expect(texts(search("hello WORLD", 10))).toEqual(["Hello there, world!"]);
+    expect(texts(search("creme brulee!", 10))).toEqual(["the world of crème brûlée"]);
+    expect(texts(search("world", 1))).toEqual(["the world of crème brûlée"]);
+    expect(search("absent", 10)).toEqual([]);
+    expect(search("???", 10)).toEqual([]);
   });
 
   test("takes phrases, beginnings of words and operators", () => {
     const bob = new Speaker("Bob");
     bob.says(2_000, "red fox", "red dog", "green fox");
-    expect(texts(store.search('"red fox"', 10))).toEqual(["red fox"]);
-    expect(texts(store.search("fox NOT red", 10))).toEqual(["green fox"]);
-    expect(texts(store.search("gre*", 10))).toEqual(["green fox"]);
-    expect(texts(store.search("dog OR green", 10))).toEqual(["red dog", "green fox"]);
+    expect(texts(search('"red fox"', 10))).toEqual(["red fox"]);
+    expect(texts(search("fox NOT red", 10))).toEqual(["green fox"]);
+    expect(texts(search("gre*", 10))).toEqual(["green fox"]);
+    expect(texts(search("dog OR green", 10))).toEqual(["red dog", "green fox"]);
   });
 
   for (const [query, ...found] of [
@@ -148,7 +156,7 @@ describe("a search", () => {
     test(`for ${query} finds ${found.join(" and ") || "nothing"}, whether or not its script divides words`, () => {
       const all = ["我会说中文，也会说英文", "中文 and English", "東京タワーへ行きました", "สวัสดีครับผม"];
       new Speaker("Bob").says(2_000, ...all, "한국어를 배워요", "שָׁלוֹם עולם", "हिन्दी में", "I ❤️ tea🍵");
-      expect(texts(store.search(query ?? "", 10))).toEqual(found);
+      expect(texts(search(query ?? "", 10))).toEqual(found);
     });
 
   test("for the first letter of words is too little, for two it is not", () => {
@@ -162,7 +170,7 @@ describe("a search", () => {
       ["文*", "中文"],
       ["el*", "élan"],
     ] as const)
-      expect(texts(store.search(query, 10))).toEqual([text]);
+      expect(texts(search(query, 10))).toEqual([text]);
   });
 
   test("takes signs as they come: they mean nothing, beside operators neither", () => {
@@ -184,7 +192,7 @@ describe("a search", () => {
       ["^"],
       ["nothing:fox"],
     ])
-      expect([query, ...texts(store.search(query ?? "", 10))]).toEqual([query, ...found]);
+      expect([query, ...texts(search(query ?? "", 10))]).toEqual([query, ...found]);
   });
 
   test("for anything at all is an answer or a sentence", () => {
@@ -207,7 +215,7 @@ describe("a search", () => {
       new Speaker("Bob").says(2_000, "fox");
       expect(() => store.search(query, 10)).toThrow(QueryError);
       expect(() => store.search(query, 10)).toThrow(/^that cannot be searched for: ./);
-      expect(texts(store.search("fox", 10))).toEqual(["fox"]);
+      expect(texts(search("fox", 10))).toEqual(["fox"]);
     });
   }
 
@@ -229,9 +237,9 @@ describe("a search", () => {
     const bob = new Speaker("Bob");
     for (let post = 0; post < 20; post++) bob.says(2_000 + post, ...Array(100).fill("fox"));
     while (store.index(0.2)) {}
-    expect(store.search("fox", 5_000)).toHaveLength(2_000);
+    expect(search("fox", 5_000)).toHaveLength(2_000);
     bob.says(3_000, "fox");
-    expect(store.search("fox", 5_000)).toHaveLength(2_001);
+    expect(search("fox", 5_000)).toHaveLength(2_001);
   });
 });
 
@@ -244,8 +252,8 @@ describe("forgetting", () => {
     while (store.index(10)) {}
     while (store.prune(5_000)) {}
     expect(texts(store.history({ limit: 10 }))).toEqual(["new fox"]);
-    expect(texts(store.search("fox", 10))).toEqual(["new fox"]);
-    expect(store.search("dog", 10)).toEqual([]);
+    expect(texts(search("fox", 10))).toEqual(["new fox"]);
+    expect(search("dog", 10)).toEqual([]);
     expect(store.recent(ROOM, 10).map(({ author, seq }) => [author, seq])).toEqual([
       [bob.identity.member, 0],
       [bob.identity.member, 2],
@@ -292,7 +300,7 @@ describe("an older database", () => {
     database.run("PRAGMA user_version = 1");
     database.close();
     store = Store.open(directory, "alice");
-    expect(texts(store.search("fox", 10))).toEqual(["hello fox"]);
+    expect(texts(search("fox", 10))).toEqual(["hello fox"]);
     expect(store.people("bob")).toMatchObject([{ name: "bob", seen: 5, verified: 0, ignored: 0 }]);
   });
 });
@@ -312,8 +320,8 @@ describe("a database with the index of before", () => {
     database.run("PRAGMA user_version = 2");
     database.close();
     store = Store.open(directory, "alice");
-    expect(texts(store.search("中文", 10))).toEqual(["我会说中文 and English"]);
-    expect(texts(store.search("english", 10))).toEqual(["我会说中文 and English"]);
+    expect(texts(search("中文", 10))).toEqual(["我会说中文 and English"]);
+    expect(texts(search("english", 10))).toEqual(["我会说中文 and English"]);
   });
 });
 

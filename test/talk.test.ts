@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { ChatOptions } from "../lib/chat.ts";
 import { readHistory } from "../lib/history.ts";
+import type { PastView } from "../lib/ui/view.ts";
 import { clearAway, Guest, scratch } from "./guest.ts";
 
 // On a busy machine processes and sockets take their time.
@@ -15,6 +16,14 @@ async function three(more: Partial<ChatOptions> = {}): Promise<[Guest, Guest, Gu
   const carol = await Guest.open("Carol", bob, more);
   await Promise.all([alice, bob].map(guest => guest.event("join", ({ name }) => name === "Carol")));
   return [alice, bob, carol];
+}
+
+/** Through everything: on a busy machine one search may not have the time to make it all searchable. */
+function search({ chat }: Guest, query: string): PastView[] {
+  for (;;) {
+    const found = chat.search(query, 10);
+    if (!chat.isSearchBehind) return found;
+  }
 }
 
 describe("a direct message", () => {
@@ -64,7 +73,7 @@ describe("a direct message", () => {
       history: true,
       seen: true,
     });
-    expect(again.chat.search("psst", 5)).toMatchObject([{ name: "Alice", to: "Bob", own: false }]);
+    expect(search(again, "psst")).toMatchObject([{ name: "Alice", to: "Bob", own: false }]);
     await alice.leaves();
     const back = await Guest.open("Alice", carol, { data });
     expect(await back.event("direct")).toMatchObject({ text: "psst", own: true, to: "Bob", history: true });
@@ -187,7 +196,7 @@ describe("history", () => {
     alice.chat.say("red dog");
     await Promise.all([alice.hears("red fox"), bob.hears("red dog")]);
     expect(bob.chat.history(10, "alice").map(({ text }) => text)).toEqual(["red dog"]);
-    expect(bob.chat.search("fox", 10)).toMatchObject([{ text: "red fox", name: "Bob", own: true }]);
+    expect(search(bob, "fox")).toMatchObject([{ text: "red fox", name: "Bob", own: true }]);
     expect(() => bob.chat.search('"', 10)).toThrow("that cannot be searched for: a quote is not closed");
     expect(() => bob.chat.history(10, "Nobody")).toThrow("nobody called Nobody has said anything that was kept");
     const eve = await Guest.open("Eve", alice);
