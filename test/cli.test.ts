@@ -366,14 +366,17 @@ describe("the program", () => {
 
   test("leaves when nobody reads stdout any more", async () => {
     const command = [...program, "Alice", "--stay", "--host", "127.0.0.1"].map(word => `'${word}'`).join(" ");
-    const pipe = Bun.spawn(["sh", "-c", `{ ${command}; echo "status $?" >&2; } | head -n 1`], {
+    const reader = "{ head -n 1; exec <&-; echo gone; }";
+    const pipe = Bun.spawn(["sh", "-c", `{ ${command}; echo "status $?" >&2; } | ${reader}`], {
       env: environment(),
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
     });
     running.push(pipe);
-    const [, port = ""] = /listening at (\d+)/.exec((await linesOf(pipe.stdout).next()).value ?? "") ?? [];
+    const lines = linesOf(pipe.stdout);
+    const [, port = ""] = /listening at (\d+)/.exec((await lines.next()).value ?? "") ?? [];
+    expect((await lines.next()).value).toBe("gone");
     // Now Alice has something to write.
     await runProgram(["Bob", "127.0.0.1", port]);
     expect(await pipe.stderr.text()).toBe("status 0\n");
