@@ -160,7 +160,11 @@ test("a resize in the middle of a wrapped wide line, while texts pour in, garble
   terminal.type(text + keys.left);
   await terminal.until("abc");
   let sent = 0;
-  const pour = setInterval(() => stage.emit(message(`text ${sent++}`)), 5);
+  // By ten members, since one alone would be folded where this takes its time.
+  const pour = setInterval(() => {
+    stage.emit({ ...message(`text ${sent}`), member: `00000000000000a${sent % 10}` });
+    sent += 1;
+  }, 5);
   try {
     for (const [cols, rows] of [
       [50, 20],
@@ -299,10 +303,17 @@ test("Escape does not quit, Ctrl-L paints the screen anew", async () => {
   const { terminal } = stage;
   stage.emit(message("hello"));
   await terminal.until("Bob: hello");
-  terminal.type(keys.escape);
-  // A person's pause: at once after Escape a letter is Alt and the letter.
-  await Bun.sleep(150);
-  terminal.type(`draft${keys.ctrlL}`);
+  // A person's pause: at once after Escape a letter is Alt and the letter, and on a busy machine it may seem at once.
+  for (let pauseMs = 150; ; pauseMs *= 2) {
+    terminal.type(keys.escape);
+    await Bun.sleep(pauseMs);
+    terminal.type("draft");
+    await terminal.until(/ › d?raft$/m);
+    if (terminal.shows(/ › draft$/m)) break;
+    terminal.type(keys.ctrlU);
+    await frameIs(stage, ["Alice ⋅ 1 ›"], [12, 0]);
+  }
+  terminal.type(keys.ctrlL);
   await terminal.until(screen => screen[0] === "12:04 Bob: hello", "the message on top");
   await frameIs(stage, ["Alice ⋅ 1 › draft"], [17, 0]);
 });
@@ -376,9 +387,10 @@ for (const [name, typed] of ways) {
     await using stage = await Stage.open();
     stage.terminal.type(typed);
     expect(await stage.terminal.exited).toBe(0);
+    await stage.hasDone("end quit");
     expect(stage.done).toEqual(["end quit"]);
-    await stage.terminal.until(/Left the room\./);
-    expect(stage.terminal.raw()).toEndWith("\x1b[?7h\x1b[?2004l");
+    const modesOff = () => stage.terminal.raw().endsWith("\x1b[?7h\x1b[?2004l");
+    await stage.terminal.until(screen => modesOff() && screen.includes("└  Left the room."), "the end");
     expect(stage.terminal.isRaw()).toBe(false);
   });
 }
@@ -387,6 +399,7 @@ test("when the chat ends, so does the front", async () => {
   await using stage = await Stage.open();
   stage.emit();
   expect(await stage.terminal.exited).toBe(0);
+  await stage.hasDone("end chat");
   expect(stage.done).toEqual(["end chat"]);
 });
 
