@@ -226,6 +226,7 @@ test("earlier lines come back with up, the draft with down", async () => {
   const { terminal } = stage;
   terminal.type("first\rsecond\r/who\r");
   await terminal.until("│ Alice  192.168.1.20:55107  you");
+  await stage.hasDone("say second");
   expect(stage.done).toEqual(["say first", "say second"]);
   terminal.type(`draft${keys.up}`);
   await frameIs(stage, ["Alice ⋅ 1 › /who"], [16, 0]);
