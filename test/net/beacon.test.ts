@@ -312,10 +312,11 @@ describe("a look round", () => {
     const port = await freePort();
     const senders = await Promise.all(Array.from({ length: 40 }, (_, index) => mouth(`127.0.1.${index + 1}`)));
     const crowd = await mouth("127.0.2.1");
-    let isFirst = true;
+    const answered = new Set<string>();
     await responder(port, (asked, say) => {
-      if (!isFirst) return;
-      isFirst = false;
+      const asker = Buffer.from(nonceOf(asked)).toString("hex");
+      if (answered.has(asker)) return;
+      answered.add(asker);
       const hint = (index: number) => ({ ...room, mark: index.toString(16).padStart(16, "0"), members: index + 1 });
       const said = (index: number) => encodePacket({ ...tell, nonce: nonceOf(asked), room: hint(index) });
       senders.forEach((sender, at) => {
@@ -323,7 +324,10 @@ describe("a look round", () => {
       });
       for (let index = 5_000; index < 5_200; index++) say(said(index), crowd);
     });
-    const { rooms } = await look({ scope: "loopback", port }, { lookMs: 2 * lookMs });
+    let rooms: readonly FoundRoom[] = [];
+    // So many answers take a busy machine longer than one look.
+    for (let patienceMs = lookMs; rooms.length < limits.beaconRoomsMax && patienceMs < 30_000; patienceMs *= 2)
+      ({ rooms } = await look({ scope: "loopback", port }, { lookMs: patienceMs }));
     const ofCrowd = rooms.filter(found => found.addresses[0]?.host === "127.0.2.1").length;
     expect([rooms.length - ofCrowd, ofCrowd]).toEqual([2_000, 48]);
   });
