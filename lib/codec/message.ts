@@ -282,7 +282,8 @@ function readCredentials(reader: Reader): Credentials {
   const version = reader.u8();
   if (version !== PROTOCOL_VERSION) throw new PeerError("bad_version", `it speaks version ${version} of the protocol`);
   const room = reader.hex(ROOM_BYTES);
-  const publicKey = reader.take(KEY_BYTES);
+  // Known for as long as the link is up; what else came with it need not be.
+  const publicKey = Buffer.from(reader.take(KEY_BYTES));
   const session = reader.u64();
   const name = reader.text(limits.nameMaxBytes);
   const flag = reader.u8();
