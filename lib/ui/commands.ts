@@ -289,6 +289,9 @@ export function commandOf(word: string): Command | undefined {
 /**
  * Does what `line` asks for. Only `/word` and the two colon commands are commands: `:-)` and `/usr/bin/ld: not found` can
  * be said as they are, `/word` as `//word`.
+ *
+ * `/nosuch/msg Bob secret` is a path by its form, and by its look a command behind a line that was kept. So a path that begins
+ * or ends as a command is not said; one with such a word in the middle (/home/me/x) is.
  */
 export function submit(talk: Talk, line: string): Outcome {
   const first = line.charCodeAt(0);
@@ -305,6 +308,9 @@ export function submit(talk: Talk, line: string): Outcome {
   if (command !== undefined && (first === 0x2f || argument.trim() === ""))
     return command.run(talk, argumentsOf(command, argument.trim()));
   if (/^\/(\p{L}[\p{L}\p{N}_-]*|\?)$/u.test(word)) throw unknownCommand(word);
+  const ends = first === 0x2f ? [/.[/:][^/:]*$/.exec(word)?.[0].slice(1), /^\/[^/]+(?=\/)/.exec(word)?.[0]] : [];
+  const meant = ends.find(end => end !== undefined && commandOf(end) !== undefined);
+  if (meant !== undefined) throw unknownCommand(word, meant.toLowerCase());
   talk.say(line);
   return done;
 }
@@ -363,8 +369,7 @@ function nearestTo(word: string): string | undefined {
   return nearest;
 }
 
-function unknownCommand(word: string): ChatError {
-  const nearest = nearestTo(word);
+function unknownCommand(word: string, nearest = nearestTo(word)): ChatError {
   const shown = cleanLine(word.length > 32 ? `${word.slice(0, 32)}…` : word);
   const advice = nearest === undefined ? "/help lists them" : `did you mean ${nearest}?`;
   return new ChatError("bad_command", `there is no command ${shown}: ${advice} (to say it, type /${shown})`);

@@ -59,6 +59,8 @@ export class Prompt {
   readonly #colors: Colors;
   readonly #hooks: PromptHooks;
   #error = "";
+  /** Enter was pressed last, and the line was refused. */
+  #refused = false;
   /** Tab was pressed last: again takes the next candidate. */
   #offer: { readonly completion: Completion; readonly index: number; readonly shown: string } | undefined;
   /** Ctrl-R: the words, the line that was found last, and whether they are in it. */
@@ -144,7 +146,12 @@ export class Prompt {
     if ("action" in key && (key.action === "complete" || key.action === "complete-back"))
       return this.#complete(key.action === "complete" ? 1 : -1);
     this.#offer = undefined;
+    const isKept = this.#refused;
+    this.#refused = false;
     if ("text" in key) {
+      // The line was kept to be corrected, by whatever may follow it. A sign that begins a command may not: it begins the
+      // next one, which is said to all if it ends up behind the old. That one comes back with up.
+      if (isKept && /^[/:]/.test(key.text)) this.#draft.remember(this.#draft.text);
       if (!this.#draft.insert(key.text)) this.#error = "that is far too long to be said";
       return;
     }
@@ -179,6 +186,7 @@ export class Prompt {
     const problem = this.#hooks.submit(line);
     if (problem !== undefined) {
       this.#error = problem;
+      this.#refused = this.#draft.cursor === this.#draft.text.length;
       return;
     }
     this.#draft.remember(line);

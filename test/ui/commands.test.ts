@@ -29,6 +29,9 @@ for (const line of [
   "/ hello",
   "/2 of it",
   " /help",
+  "/usr/bin/env is missing",
+  "/home/me/draft.txt is too long",
+  "/usr/bin/who: not found",
 ]) {
   test(`${line} is said as it is`, () => {
     expect(become(line)).toBe(`say ${line}`);
@@ -109,6 +112,17 @@ test("an unknown command is not said, and the nearest one is suggested", () => {
     expect(become(`/${word}`)).toContain(`did you mean ${command}?`);
   for (const word of ["/frobnicate", "/foo", "/win"]) expect(become(word)).toContain("/help lists them");
   expect(become(`/${"x".repeat(1000)}`).length).toBeLessThan(150);
+});
+
+test("a command behind another word is none, and is not said either: it may be a secret behind a line that was kept", () => {
+  const refusal = (word: string, meant: string) =>
+    `bad_command: there is no command ${word}: did you mean ${meant}? (to say it, type /${word})`;
+  expect(become("/nosuch/msg Bob secret")).toBe(refusal("/nosuch/msg", "/msg"));
+  expect(become("/history/search tea")).toBe(refusal("/history/search", "/search"));
+  expect(become("/MSG/W Bob secret")).toBe(refusal("/MSG/W", "/w"));
+  expect(become("/history/serach tea")).toBe(refusal("/history/serach", "/history"));
+  expect(become("/nosuch:q")).toBe(refusal("/nosuch:q", ":q"));
+  expect(become("//nosuch/msg Bob secret")).toBe("say /nosuch/msg Bob secret");
 });
 
 test("/who is a table, aligned by width", () => {

@@ -284,6 +284,45 @@ test("an unknown command stays, too, and is not said", async () => {
   expect(stage.done).toEqual([]);
 });
 
+describe("a line that was refused", () => {
+  test("makes way for the next command, so that what is for one is not said to all", async () => {
+    await using stage = await Stage.open();
+    const { terminal } = stage;
+    stage.emit(join("Bob"));
+    terminal.type("/nosuch\r");
+    await terminal.until("■ there is no command /nosuch");
+    terminal.type("/msg Bob secret");
+    await frameIs(stage, ["Alice ⋅ 2 › /msg Bob secret"], [27, 0]);
+    terminal.type("\r/history 0\r/search tea\r");
+    await stage.hasDone("search tea 50");
+    expect(stage.done).toEqual(["direct Bob secret", "search tea 50"]);
+    terminal.type("/history 0\r:q\r");
+    expect(await terminal.exited).toBe(0);
+  });
+
+  test("can be corrected where it stands, and comes back with up where it made way", async () => {
+    await using stage = await Stage.open();
+    const { terminal } = stage;
+    stage.emit(join("Bob"));
+    terminal.type("/msg Bob\r");
+    await terminal.until("■ it goes like this");
+    terminal.type(" see /tmp\r");
+    await stage.hasDone("direct Bob see /tmp");
+    terminal.type("/msg Bbo hi\r");
+    await terminal.until("■ there is no Bbo here");
+    terminal.type("/");
+    await frameIs(stage, ["Alice ⋅ 2 › /"], [13, 0]);
+    terminal.type(keys.up);
+    await frameIs(stage, ["Alice ⋅ 2 › /msg Bbo hi"], [23, 0]);
+    // Any other key between, and it is a line as others are.
+    terminal.type(keys.enter);
+    await terminal.until("■ there is no Bbo here");
+    terminal.type(`${keys.left}${keys.ctrlE}/`);
+    await frameIs(stage, ["Alice ⋅ 2 › /msg Bbo hi/"], [24, 0]);
+    expect(stage.done).toEqual(["direct Bob see /tmp"]);
+  });
+});
+
 test("a draft taller than the screen shows the part around the cursor", async () => {
   await using stage = await Stage.open({ cols: 40, rows: 12 });
   const { terminal } = stage;
