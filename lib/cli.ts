@@ -208,12 +208,14 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
     for (const line of await doctor()) opened.notify(line);
   };
   const settings = { stay: options.stay, doctor: tell, time: options.time };
-  tellWords(start, mode);
+  // Whoever is given words is to find the room by them, whatever kind of program opened it.
+  const isShown = mode === "terminal" || options.discovery.explicit || options.private;
+  tellWords(start, mode, isShown && options.discovery.scope !== "off");
   if (start.last !== undefined)
     for (const line of (await import("./discovery.ts")).wayBack(start.last, start.settings.name)) opened.notify(line);
   try {
     const begun = () => void show(start, options);
-    if (mode !== "terminal" && options.discovery.explicit) begun();
+    if (mode !== "terminal" && isShown) begun();
     if (mode === "json") await runJson(opened, { stay: options.stay, doctor });
     else if (mode === "plain") await runPlain(opened, settings);
     else {
@@ -241,9 +243,10 @@ async function diagnose({ chat: opened, settings }: Opened, { discovery, host }:
 }
 
 /** Words that were made for this room are of use only when they are said to others. */
-function tellWords({ chat: opened, settings: { words } }: Opened, mode: Mode): void {
+function tellWords({ chat: opened, settings: { words } }: Opened, mode: Mode, isShown: boolean): void {
   if (words === undefined) return;
-  const sentence = `private room: tell your friends these words: ${words} (near by they type: ./p2pchat <name> ${words})`;
+  const near = isShown ? ` (near by they type: ./p2pchat <name> ${words})` : "";
+  const sentence = `private room: tell your friends these words: ${words}${near}`;
   if (mode === "json") complain(sentence);
   else opened.notify(sentence);
 }

@@ -38,10 +38,10 @@ Options
   --volatile      keep nothing on disk
   --keep <time>   keep what was said so long  (as 12h, 30d, 1y or all)
   --time <form>   times as 12 or 24 hours, or off
-  --discover <s>  where rooms are looked for and shown: lan (default, and never
-                  in scripts unless given), loopback or off, with a UDP port as
-                  lan:27107; also $P2PCHAT_DISCOVERY, where --discover is not
-                  given
+  --discover <s>  where rooms are looked for and shown: lan (default; a script's
+                  room is shown where this is given, or --private), loopback or
+                  off, with a UDP port as lan:27107; also $P2PCHAT_DISCOVERY,
+                  where --discover is not given
   -h, --help      this text
   -v, --version   the version
 
@@ -70,7 +70,7 @@ export interface Discovery {
   readonly scope: "lan" | "loopback" | "off";
   /** UDP port; undefined for the usual one. */
   readonly port: number | undefined;
-  /** Asked for by option: then scripts are found as well. */
+  /** Asked for, by option or environment: then scripts are found as well. */
   readonly explicit: boolean;
 }
 
@@ -395,11 +395,12 @@ function sinceOf(word: string, now: number): number {
 /** The option goes before the environment; a program under test stays away from the network. */
 function discoveryOf(option: string | undefined, environment: Environment): Discovery {
   const { P2PCHAT_DISCOVERY, NODE_ENV } = environment;
-  const word = option ?? (P2PCHAT_DISCOVERY || (NODE_ENV === "test" ? "off" : "lan"));
+  const asked = option ?? (P2PCHAT_DISCOVERY || undefined);
+  const word = asked ?? (NODE_ENV === "test" ? "off" : "lan");
   const [, scope, port] = /^(lan|loopback|off)(?::(.*))?$/s.exec(word) ?? [];
   if (scope !== "lan" && scope !== "loopback" && scope !== "off")
     throw new UsageError(`${quote(word)} is no place to look for rooms, it is lan, loopback or off`);
-  return { scope, port: port === undefined ? undefined : portOf(port), explicit: option !== undefined };
+  return { scope, port: port === undefined ? undefined : portOf(port), explicit: asked !== undefined };
 }
 
 /** `host port`, `host:port` or `[v6]:port`; nothing opens a room. */

@@ -240,7 +240,8 @@ describe("the command line", () => {
       return command.type === "chat" ? command.options.discovery : undefined;
     };
     const variable = { P2PCHAT_DISCOVERY: "loopback:7" };
-    expect(discovery([], variable)).toEqual({ scope: "loopback", port: 7, explicit: false });
+    expect(discovery([], variable)).toEqual({ scope: "loopback", port: 7, explicit: true });
+    expect(discovery([], { P2PCHAT_DISCOVERY: "" })).toEqual({ scope: "lan", port: undefined, explicit: false });
     expect(discovery(["--discover", "off"], variable)).toEqual({ scope: "off", port: undefined, explicit: true });
     expect(discovery([], { NODE_ENV: "test" })?.scope).toBe("off");
     expect(discovery([], { NODE_ENV: "test", ...variable })?.scope).toBe("loopback");

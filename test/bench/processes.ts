@@ -47,7 +47,7 @@ export function track<T extends Bun.Subprocess>(child: T): T {
 
 /** The environment of every process: no colours, no state of the user's own, and nothing said beyond this machine. */
 export function environment(more: Readonly<Record<string, string>> = {}): Record<string, string | undefined> {
-  const ours = { NO_COLOR: "1", FORCE_COLOR: undefined, P2PCHAT_KEY: undefined, P2PCHAT_DISCOVERY: "loopback" };
+  const ours = { NO_COLOR: "1", FORCE_COLOR: undefined, P2PCHAT_KEY: undefined, P2PCHAT_DISCOVERY: "off" };
   return { ...process.env, ...ours, ...more };
 }
 

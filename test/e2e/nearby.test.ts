@@ -109,6 +109,32 @@ test("a private room is entered by its words alone, and by nobody without them",
   expect(mallory.complaints).toContain("the room is private and needs its key");
 });
 
+test("a script's private room is found by its words alone, and that is said where it can be so only", async () => {
+  await using world = await World.open();
+  const told = /tell your friends these words: ([a-z-]+)(.*)/;
+  // Nobody has said where: on its own address it is shown, and that is loopback here.
+  const nowhere = { env: { P2PCHAT_DISCOVERY: undefined, NODE_ENV: undefined } };
+  for (const near of [await ownNetwork(), nowhere]) {
+    const alice = world.pipe(["Alice", "--private", "--volatile"], near);
+    const [, words = "", more] = told.exec(await alice.line(told)) ?? [];
+    expect(more).toBe(` (near by they type: ./p2pchat <name> ${words})`);
+    const bob = world.pipe(["Bob", words, "--volatile"], near);
+    await bob.line(">INFO: Alice joined.");
+  }
+  const hidden = world.pipe(["Carol", "--private", "--discover", "off"]);
+  const [, , more] = told.exec(await hidden.line(told)) ?? [];
+  expect(more).toBe("");
+});
+
+test("a script's open room is shown where the environment says where", async () => {
+  await using world = await World.open();
+  const near = await ownNetwork();
+  const bob = world.terminal(["Bob"], near);
+  await portOn(bob);
+  await world.pipe(["Alice"], near).port();
+  await bob.until("• another room near by, with Alice");
+});
+
 test("the words of a room made for this run are told again by /invite, in a line that works", async () => {
   await using world = await World.open();
   const near = await ownNetwork();

@@ -44,7 +44,7 @@ class Window {
       this.written += this.decoder.decode(bytes, { stream: true });
       for (const look of this.watchers) look();
     };
-    const env = environment({ TERM: "xterm-256color", CI: "", P2PCHAT_DISCOVERY: "off" });
+    const env = environment({ TERM: "xterm-256color", CI: "" });
     this.child = track(Bun.spawn([...argv], { env, terminal: { cols: 80, rows: 24, data } }));
   }
 

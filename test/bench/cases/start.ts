@@ -43,7 +43,7 @@ async function untilShown(argv: readonly string[], word: string): Promise<number
   const startedAt = performance.now();
   const child = track(
     Bun.spawn([...argv], {
-      env: environment({ TERM: "xterm-256color", CI: "" }),
+      env: environment({ TERM: "xterm-256color", CI: "", P2PCHAT_DISCOVERY: "loopback" }),
       terminal: {
         cols: 80,
         rows: 24,
