@@ -5,7 +5,7 @@
  */
 import type { Address } from "./codec/post.ts";
 import { ChatError } from "./errors.ts";
-import { isRoomCode } from "./key.ts";
+import { isRoomCode, normalWords } from "./key.ts";
 import { limits } from "./limits.ts";
 import { checkName } from "./room/names.ts";
 
@@ -23,7 +23,7 @@ Examples
   make 2>&1 | p2pchat ci 10.0.0.5 55107        says what a program prints
 
 Options
-  --port <n>      listen on this port         (default: one the system picks)
+  --port <n>      listen on this port         (default: 0, the system picks one)
   --host <addr>   listen on this address      (default: all)
   --plain         plain lines, no prompt      (default where stdin or stdout
                                               is no terminal)
@@ -204,7 +204,6 @@ export function parse(argv: readonly string[], environment: Environment, now: nu
 function chatOptions({ positional, values, flags }: Words, environment: Environment): Options {
   if (flags.has("--plain") && flags.has("--json")) throw new UsageError("--plain and --json exclude each other");
   const [name, ...place] = positional;
-  const { P2PCHAT_KEY: key } = environment;
   const code = codeWordsOf(place);
   if (code !== undefined && values.has("--key")) throw new UsageError("code words and --key exclude each other");
   if (flags.has("--private") && (values.has("--key") || place.length > 0))
@@ -214,14 +213,14 @@ function chatOptions({ positional, values, flags }: Words, environment: Environm
     name: name === undefined ? undefined : nameOf(name),
     dial: code === undefined ? addressOf(place) : undefined,
     find: code !== undefined,
-    port: optional(values, "--port", portOf),
+    port: optional(values, "--port", word => numberOf(word, "port", 65_535, 0)) || undefined,
     host: optional(values, "--host", hostOf),
     mode: flags.has("--plain") ? "plain" : flags.has("--json") ? "json" : undefined,
     stay: flags.has("--stay"),
     fresh: flags.has("--new"),
     data: values.get("--data"),
     volatile: flags.has("--volatile"),
-    key: code ?? values.get("--key") ?? (flags.has("--private") ? undefined : key || undefined),
+    key: flags.has("--private") ? undefined : (code ?? optional(values, "--key", keyOf) ?? keyIn(environment)),
     private: flags.has("--private"),
     keepMs: optional(values, "--keep", keepOf),
     time: optional(values, "--time", timeOf),
@@ -317,13 +316,17 @@ function sort(argv: readonly string[]): Words {
       words.flags.add(option);
     } else if (isValue(option)) {
       const value = attached ?? takeValue(queue);
-      if (value.trim() === "") throw new UsageError(`${option} needs a value, as in: ${option} ${VALUES[option]}`);
+      if (value.trim() === "") throw needsValue(option);
       words.values.set(option, value);
     } else {
       throw new UsageError(`unknown option ${quote(option)}, p2pchat --help lists all`);
     }
   }
   return words;
+}
+
+function needsValue(option: ValueName): UsageError {
+  return new UsageError(`${option} needs a value, as in: ${option} ${VALUES[option]}`);
 }
 
 function isFlag(option: string): option is FlagName {
@@ -363,6 +366,18 @@ function codeWordsOf(place: readonly string[]): string | undefined {
   if (isRoomCode(words)) return words;
   const isChosen = place.length > 2 || (place.length === 1 && /\s/.test(words));
   return isChosen && /^[\p{L}\p{M}\s-]+$/u.test(words) ? words : undefined;
+}
+
+function keyOf(word: string): string {
+  if (normalWords(word) === "") throw needsValue("--key");
+  return word;
+}
+
+/** Empty is as good as unset. What holds no words would be a room that everybody has the key of. */
+function keyIn({ P2PCHAT_KEY: words = "" }: Environment): string | undefined {
+  if (words !== "" && normalWords(words) === "")
+    throw new UsageError("$P2PCHAT_KEY holds no words: set it to some, or to nothing for an open room");
+  return words || undefined;
 }
 
 function durationOf(word: string): number | undefined {
@@ -424,7 +439,9 @@ function hostOf(word: string): string {
   if (host === "") throw new UsageError("a host is missing, as in: p2pchat Bob localhost 55107");
   // Sets of Unicode take their time, which nobody spends who needs none of them.
   const isForeign = !/^[\w.:%-]*$/.test(host) && /[^\p{L}\p{M}\p{N}._:%-]/u.test(host);
-  if (isForeign || Buffer.byteLength(host) > limits.hostMaxBytes)
+  // Only an IPv6 address holds colons; a URL knows one, but no zone behind it.
+  const isNone = host.includes(":") && !URL.canParse(`http://[${host.replace(/%.+$/, "")}]`);
+  if (isForeign || isNone || Buffer.byteLength(host) > limits.hostMaxBytes)
     throw new UsageError(`${quote(word)} is no host, it is a name or an address such as 192.168.1.20`);
   return host;
 }
@@ -433,10 +450,10 @@ function portOf(word: string): number {
   return numberOf(word, "port", 65_535);
 }
 
-function numberOf(word: string, what: "port" | "limit", max: number): number {
-  const value = /^\d+$/.test(word) && word.length <= String(max).length ? Number(word) : 0;
-  if (value < 1 || value > max)
-    throw new UsageError(`${quote(word)} is no ${what}, a ${what} is a number from 1 to ${max}`);
+function numberOf(word: string, what: "port" | "limit", max: number, min = 1): number {
+  const value = /^\d+$/.test(word) && word.length <= String(max).length ? Number(word) : -1;
+  if (value < min || value > max)
+    throw new UsageError(`${quote(word)} is no ${what}, a ${what} is a number from ${min} to ${max}`);
   return value;
 }
 

@@ -115,8 +115,8 @@ const COMPLAINTS: readonly (readonly [argv: readonly string[], sentence: string]
   [["Bob", "localhost:0"], '"0" is no port, a port is a number from 1 to 65535'],
   [["Bob", "localhost:"], '"" is no port, a port is a number from 1 to 65535'],
   [["Bob", "[::1]:http"], '"http" is no port, a port is a number from 1 to 65535'],
-  [["Bob", "--port", "0"], '"0" is no port, a port is a number from 1 to 65535'],
-  [["Bob", "--port=70000"], '"70000" is no port, a port is a number from 1 to 65535'],
+  [["Bob", "--port=70000"], '"70000" is no port, a port is a number from 0 to 65535'],
+  [["Bob", "--port=-1"], '"-1" is no port, a port is a number from 0 to 65535'],
   [["Bob", "localhost"], 'a port is missing after "localhost", as in: p2pchat Bob localhost 55107'],
   [["Bob", "[::1]"], 'a port is missing after "[::1]", as in: p2pchat Bob localhost 55107'],
   [["Bob", "55107"], "a host is missing, as in: p2pchat Bob localhost 55107"],
@@ -124,6 +124,10 @@ const COMPLAINTS: readonly (readonly [argv: readonly string[], sentence: string]
   [["Bob", "", "55107"], "a host is missing, as in: p2pchat Bob localhost 55107"],
   [["Bob", "::1:55107"], "write an IPv6 address in brackets, as in: p2pchat Bob [::1]:55107"],
   [["Bob", "http://a", "80"], '"http://a" is no host, it is a name or an address such as 192.168.1.20'],
+  [["Bob", "localhost:1", "2"], '"localhost:1" is no host, it is a name or an address such as 192.168.1.20'],
+  [["Bob", "10.0.0.5:1", "2"], '"10.0.0.5:1" is no host, it is a name or an address such as 192.168.1.20'],
+  [["Bob", "[localhost:1]:2"], '"[localhost:1]" is no host, it is a name or an address such as 192.168.1.20'],
+  [["Bob", "--host", "::g"], '"::g" is no host, it is a name or an address such as 192.168.1.20'],
   [["Bob", "a b", "80"], '"a b" is no host, it is a name or an address such as 192.168.1.20'],
   [["Bob", "localhost", "80", "Carol"], 'unexpected "Carol", the form is: p2pchat <username> [<host> <port>]'],
   [["Bob", "localhost:80", "81", "82"], 'unexpected "82", the form is: p2pchat <username> [<host> <port>]'],
@@ -135,6 +139,7 @@ const COMPLAINTS: readonly (readonly [argv: readonly string[], sentence: string]
   [["Bob", "--data="], "--data needs a value, as in: --data ~/chat"],
   [["Bob", "--host", ""], "--host needs a value, as in: --host 127.0.0.1"],
   [["Bob", "--key", " "], '--key needs a value, as in: --key "two words"'],
+  [["Bob", "--key", ". -"], '--key needs a value, as in: --key "two words"'],
   [["Bob", "--json=yes"], "--json takes no value"],
   [["Bob", "--plain", "--json"], "--plain and --json exclude each other"],
   [["Bob", "--keep", "soon"], '"soon" is no length of time, it looks like 12h, 30d, 1y or all'],
@@ -169,6 +174,8 @@ describe("the command line", () => {
     [["[::1]:65535"], { host: "::1", port: 65535 }],
     [["[fe80::1%eth0]:5"], { host: "fe80::1%eth0", port: 5 }],
     [["::1", "55107"], { host: "::1", port: 55107 }],
+    [["fe80::1%eth0.5", "5"], { host: "fe80::1%eth0.5", port: 5 }],
+    [["[::ffff:10.0.0.5]:5"], { host: "::ffff:10.0.0.5", port: 5 }],
     [["[::1]", "55107"], { host: "::1", port: 55107 }],
     [["bücher.example", "080"], { host: "bücher.example", port: 80 }],
   ])("%j is a place", (place, address) => {
@@ -195,6 +202,10 @@ describe("the command line", () => {
     });
   });
 
+  test("takes 0 for a port that the system picks, as without one", () => {
+    expect(optionsOf("Alice", "--port", "0")).toEqual(NOTHING_ASKED);
+  });
+
   test("takes a name in NFC, and one that begins with a dash behind --", () => {
     expect(optionsOf("Zoe\u0308").name).toBe("Zo\u00eb");
     expect(optionsOf("--plain", "--", "-Bob").name).toBe("-Bob");
@@ -209,6 +220,11 @@ describe("the command line", () => {
     expect(key(["Bob"], { P2PCHAT_KEY: "two words" })).toBe("two words");
     expect(key(["Bob"], { P2PCHAT_KEY: "" })).toBeUndefined();
     expect(key(["Bob", "--key", "others"], { P2PCHAT_KEY: "two words" })).toBe("others");
+    expect(() => key(["Bob"], { P2PCHAT_KEY: " \n" })).toThrow(
+      new UsageError("$P2PCHAT_KEY holds no words: set it to some, or to nothing for an open room"),
+    );
+    expect(key(["Bob", "--key", "others"], { P2PCHAT_KEY: " " })).toBe("others");
+    expect(key(["Bob", "--private"], { P2PCHAT_KEY: " " })).toBeUndefined();
   });
 
   test.each([
