@@ -4,9 +4,10 @@
 import type { Database, SQLQueryBindings } from "bun:sqlite";
 import type { Address, RoomId } from "./codec/post.ts";
 import { codeOf } from "./errors.ts";
+import { identityOf } from "./identity.ts";
 import { normalForm, sameName } from "./room/names.ts";
 import { Archive, type KeptText } from "./store/archive.ts";
-import { baseOf, fs, openDatabase, reasonOf, StoreError } from "./store/files.ts";
+import { baseOf, fs, openDatabase, readIdentity, reasonOf, StoreError } from "./store/files.ts";
 
 export interface HistoryFilter {
   /** ms since the epoch. */
@@ -16,6 +17,9 @@ export interface HistoryFilter {
   /** Said by whoever was called so. */
   readonly member?: string | undefined;
 }
+
+/** `own`: said by whoever the history is of. */
+export type PastText = KeptText & { readonly own: boolean };
 
 /** The room that one was in last together with somebody. */
 export interface LastRoom {
@@ -29,12 +33,15 @@ export interface LastRoom {
 const LAST_MEMBERS_MAX = 4;
 
 /** What was kept, the oldest first. Throws `StoreError`, whose message is one sentence. */
-export function readHistory(directory: string, username: string, filter: HistoryFilter = {}): KeptText[] {
+export function readHistory(directory: string, username: string, filter: HistoryFilter = {}): PastText[] {
   return reading(directory, username, database => {
     const archive = new Archive(<Row>(sql: string) => database.query<Row, SQLQueryBindings[]>(sql));
     const { since, limit = Number.MAX_SAFE_INTEGER, member } = filter;
     const authors = member === undefined ? undefined : archive.authors(name => sameName(name, member));
-    return archive.history({ limit, since, authors });
+    const kept = readIdentity(database);
+    const self = kept && identityOf(kept.secrets).member;
+    // In place: there may be a million of them.
+    return archive.history({ limit, since, authors }).map(text => Object.assign(text, { own: text.author === self }));
   });
 }
 

@@ -5,10 +5,9 @@
 import { Chat, type ChatOptions } from "./chat.ts";
 import { completionsFor } from "./completions.ts";
 import { diagnose, findRooms, joinLine, labelOf, settingOf } from "./discovery.ts";
-import { readHistory } from "./history.ts";
+import { type PastText, readHistory } from "./history.ts";
 import type { FoundRoom } from "./net/beacon.ts";
 import type { Discovery, Options, Shell } from "./options.ts";
-import type { KeptText } from "./store/archive.ts";
 import { cleanJson, cleanLine, cleanText } from "./ui/clean.ts";
 import { table } from "./ui/tables.ts";
 import type { TimeForm } from "./ui/times.ts";
@@ -64,7 +63,7 @@ export async function history(
   directory: string,
   range: { readonly since: number | undefined; readonly limit: number | undefined },
 ): Promise<number> {
-  const write = mode === "json" ? jsonLine : (kept: KeptText) => plainLine(kept, time ?? "24");
+  const write = mode === "json" ? jsonLine : (kept: PastText) => plainLine(kept, time ?? "24");
   const kept = readHistory(directory, name, range);
   const sink = Bun.stdout.writer({ highWaterMark: SINK_BYTES });
   for (let at = 0; at < kept.length; at += TEXTS_AT_ONCE) {
@@ -77,13 +76,13 @@ export async function history(
   return DONE;
 }
 
-function jsonLine({ id, kind, author, name, to, text, at }: KeptText): string {
+function jsonLine({ id, kind, author, name, to, text, at, own }: PastText): string {
   const event = kind === "direct" ? "direct" : "message";
   const more = { ...(to !== undefined && { to: to.name }), ...(kind === "action" && { action: true }) };
-  return `${cleanJson({ event, id, name, member: author, text, at, history: true, ...more })}\n`;
+  return `${cleanJson({ event, id, name, member: author, text, at, own, history: true, ...more })}\n`;
 }
 
-function plainLine({ kind, name, to, text, at }: KeptText, time: TimeForm): string {
+function plainLine({ kind, name, to, text, at }: PastText, time: TimeForm): string {
   const who = cleanLine(name);
   const head = kind === "action" ? `* ${who}` : to === undefined ? `${who}:` : `${who} -> ${cleanLine(to.name)}:`;
   const [first = "", ...more] = cleanText(text).split("\n");

@@ -204,6 +204,7 @@ describe("p2pchat history", () => {
       member: expect.stringMatching(/^[\da-f]{16}$/),
       text: "two \x1b[31mred",
       at: expect.any(Number),
+      own: true,
       history: true,
     });
     expect(lines[2]).toContain("three\\u202e");

@@ -15,7 +15,7 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   { from: /^codec\//, may: ["codec/"], packages: /^$/ },
   { from: /^identity$/, may: ["codec/"], packages: /^node:/ },
   { from: /^key$/, may: ["codec/"], packages: /^node:/ },
-  { from: /^history$/, may: ["codec/", "store/", "room/names"], packages: /^(node|bun):/ },
+  { from: /^history$/, may: ["codec/", "identity", "store/", "room/names"], packages: /^(node|bun):/ },
   { from: /^trust$/, may: ["codec/", "room/names", "type:store"], packages: /^$/ },
   { from: /^company$/, may: ["type:ui/view"], packages: /^$/ },
   { from: /^keeper$/, may: ["type:store"], packages: /^$/ },

@@ -246,7 +246,8 @@ export function readOrMakeIdentity(database: Database): Kept {
   return { secrets, session: 0 };
 }
 
-function readIdentity(database: Database): Kept | undefined {
+/** Undefined where none was made yet. */
+export function readIdentity(database: Database): Kept | undefined {
   using statement = database.prepare<IdentityRow, []>("SELECT signing, sealing, session FROM identity");
   const row = statement.get();
   if (row === null) return undefined;

@@ -93,8 +93,10 @@ function typed(talk: Talk, word: unknown, fields: object): string | typeof quit 
 function argumentsIn({ parameters = [] }: Command, fields: object): Arguments {
   const given: Arguments = {};
   for (const { name, optional } of parameters) {
-    if (optional && !Object.hasOwn(fields, name)) continue;
-    given[name] = name === "limit" ? countField(fields) : stringField(fields, name);
+    // In a line the field `command` is the command itself, of `help` too.
+    const field = name === "command" ? "about" : name;
+    if (optional && !Object.hasOwn(fields, field)) continue;
+    given[name] = field === "limit" ? countField(fields) : stringField(fields, field);
   }
   return given;
 }
@@ -106,7 +108,7 @@ function countField(fields: object): string {
   return String(limit);
 }
 
-function stringField(fields: object, name: "to" | keyof Arguments): string {
+function stringField(fields: object, name: "to" | "about" | keyof Arguments): string {
   const value: unknown = Object.hasOwn(fields, name) ? (fields as Record<string, unknown>)[name] : undefined;
   if (typeof value !== "string") throw new ChatError("bad_command", `${name} must be a string`);
   if (value === "") throw new ChatError("bad_command", `${name} must not be empty`);

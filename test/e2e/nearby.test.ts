@@ -217,10 +217,10 @@ test("history prints what was said without joining, while the chat runs and afte
   const history = async () => {
     const program = world.shell(`"$P2PCHAT" history Alice --json`);
     expect([await program.exited, program.complaints]).toEqual([0, ""]);
-    return program.events.map(({ name, text }) => `${name}: ${text}`);
+    return program.events.map(({ name, text, own }) => `${name}: ${text}${own ? " (own)" : ""}`);
   };
-  expect(await history()).toEqual(["Alice: one", "Bob: two"]);
+  expect(await history()).toEqual(["Alice: one (own)", "Bob: two"]);
   alice.end();
   expect(await alice.exited).toBe(0);
-  expect(await history()).toEqual(["Alice: one", "Bob: two"]);
+  expect(await history()).toEqual(["Alice: one (own)", "Bob: two"]);
 });

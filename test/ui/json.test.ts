@@ -66,7 +66,7 @@ test("a search that did not look through everything says so", async () => {
 });
 
 test("every command of the table has a form here, and an unknown one is told of all of them", async () => {
-  const values = { name: "Bob", text: "hi", limit: 5, answer: "yes", rule: "all", command: "who" };
+  const values = { name: "Bob", text: "hi", limit: 5, answer: "yes", rule: "all", command: "help" };
   for (const { name, parameters = [] } of commands) {
     const chat = new FakeChat();
     chat.others.push(member("Bob", 1.5));
@@ -84,6 +84,19 @@ test("every command of the table has a form here, and an unknown one is told of 
   const { output } = await run(runJson, new FakeChat(), ['{"command":"shout"}\n']);
   const names = ["say", "direct", "rename", ...commands.map(({ name }) => name.slice(1))];
   for (const name of names) expect(output).toContain(name);
+});
+
+test("help lists all commands, and tells of one where it is asked about one", async () => {
+  const { output } = await run(runJson, new FakeChat(), [
+    '{"command":"help"}\n{"command":"help","about":"who"}\n{"command":"help","about":"hlep"}\n{"command":"help","about":1}\n',
+  ]);
+  const [all, one, ...refused] = parsed(output) as { readonly lines: readonly string[] }[];
+  for (const { name } of commands) expect(all?.lines.join("\n")).toContain(name);
+  expect(one?.lines).toEqual(["/who (also /names): who is here, where, how far, how long silent"]);
+  expect(refused).toEqual([
+    expect.objectContaining({ code: "bad_command", message: expect.stringContaining("did you mean /help?") }),
+    expect.objectContaining({ code: "bad_command", message: "about must be a string" }),
+  ]);
 });
 
 test("what /doctor finds is a result, once it is found", async () => {
