@@ -25,7 +25,7 @@ import { type DialFailure, Transport, type TransportHandlers } from "./net/trans
 import { Records } from "./records.ts";
 import type { Effect, News, RoomEvent } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
-import { checkName, normalForm } from "./room/names.ts";
+import { checkName, checkOwnName, normalForm } from "./room/names.ts";
 import { RoomNode } from "./room/node.ts";
 import { Scribe } from "./scribe.ts";
 import { directMaxBytes, sealDirect } from "./seal.ts";
@@ -246,7 +246,7 @@ export class Chat implements ChatControl {
   }
 
   rename(name: string): void {
-    const wanted = checkName(name);
+    const wanted = checkOwnName(name);
     const holder = this.node?.members.holder(wanted);
     if (holder !== undefined && holder !== this.identity.member)
       throw new ChatError("name_taken", `the name ${wanted} is taken in this room`);

@@ -7,7 +7,7 @@ import type { Address } from "./codec/post.ts";
 import { ChatError } from "./errors.ts";
 import { isRoomCode, normalWords } from "./key.ts";
 import { limits } from "./limits.ts";
-import { checkName } from "./room/names.ts";
+import { type COMMAND_WORDS, checkOwnName } from "./room/names.ts";
 
 /** Readable at 80 columns. */
 export const HELP = `p2pchat: a chat room with no server, in one program
@@ -160,8 +160,8 @@ export const SUBCOMMANDS = {
   completions: { form: "completions bash|zsh|fish", options: [] },
   help: { form: "help", options: [] },
   version: { form: "version", options: [] },
-} as const satisfies Readonly<Record<string, { form: string; options: readonly (ValueName | FlagName)[] }>>;
-type Subcommand = keyof typeof SUBCOMMANDS;
+} as const satisfies Readonly<Record<Subcommand, { form: string; options: readonly (ValueName | FlagName)[] }>>;
+type Subcommand = (typeof COMMAND_WORDS)[number];
 /** Options that only make sense with a subcommand. */
 export const NOT_IN_CHAT: readonly string[] = ["--since", "--limit"];
 
@@ -348,10 +348,8 @@ function isSubcommand(word: string): word is Subcommand {
 
 /** A username in NFC. Throws `UsageError`. */
 export function nameOf(word: string): string {
-  if (isSubcommand(word.toLowerCase()))
-    throw new UsageError(`"${word}" is a command of p2pchat, so it cannot be a username`);
   try {
-    return checkName(word);
+    return checkOwnName(word);
   } catch (error) {
     if (error instanceof ChatError) throw new UsageError(error.message);
     throw error;

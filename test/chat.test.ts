@@ -156,12 +156,27 @@ describe("names", () => {
     const taken = await complaint(() => bob.chat.rename("ALICE"));
     expect([taken.code, taken.message]).toEqual(["name_taken", "the name ALICE is taken in this room"]);
     expect((await complaint(() => bob.chat.rename("a b"))).code).toBe("bad_name");
+    // Nobody could start the program under that name again.
+    const command = await complaint(() => bob.chat.rename("History"));
+    expect([command.code, command.message]).toEqual([
+      "bad_name",
+      '"History" is a command of p2pchat, so it cannot be a username',
+    ]);
     expect(bob.chat.name).toBe("Bob");
     bob.chat.rename("Robert");
     expect(bob.chat.name).toBe("Robert");
     expect(await alice.event("rename")).toMatchObject({ from: "Bob", to: "Robert" });
     bob.chat.say("that is me");
     expect((await alice.hears("that is me")).name).toBe("Robert");
+  });
+
+  test("that are commands of this program are those of others all the same", async () => {
+    const alice = await Guest.open("Alice");
+    const stranger = await Guest.open("history", alice);
+    await alice.joins("history");
+    stranger.chat.say("by another program");
+    expect((await alice.hears("by another program")).name).toBe("history");
+    expect(alice.chat.whois("history").present).toMatchObject({ name: "history", self: false });
   });
 
   test("that are taken are refused at the door, with a free one", async () => {

@@ -8,6 +8,9 @@ import type { MemberId } from "../codec/post.ts";
 import { assert, ChatError } from "../errors.ts";
 import { limits } from "../limits.ts";
 
+/** First words of a command line that are no usernames. Others' names they may be: another program has other commands. */
+export const COMMAND_WORDS = ["list", "doctor", "send", "history", "completions", "help", "version"] as const;
+
 /** Marks in a row after NFC. Pointed Hebrew, Thai and Devanagari need up to three; more is a stack that hides lines. */
 const MARKS_MAX = 3;
 /** Digits of the member id behind the name of whoever does not hold it, unless these collide. */
@@ -61,6 +64,13 @@ export function checkName(name: string): string {
   if (new RegExp(`\\p{M}{${MARKS_MAX + 1}}`, "u").test(normal))
     throw badName(`a letter in a name has at most ${MARKS_MAX} accents`);
   return normal;
+}
+
+/** The same for a name that this program's own user takes: it must be a word with which the program can be started again. */
+export function checkOwnName(name: string): string {
+  if ((COMMAND_WORDS as readonly string[]).includes(name.toLowerCase()))
+    throw badName(`"${name}" is a command of p2pchat, so it cannot be a username`);
+  return checkName(name);
 }
 
 /** Whether `checkName` would return the name as it is. */
