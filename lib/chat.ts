@@ -609,8 +609,7 @@ export class Chat implements ChatControl {
         this.events.push({ event: "leave", name: news.name, member: news.member, reason: news.reason });
         return;
       case "renamed":
-        this.events.push({ event: "rename", member: news.member, from: news.from, to: news.to });
-        return;
+        return this.scribe.renamed(news);
       case "confirmed":
         return this.scribe.tellReach();
       case "isolated":

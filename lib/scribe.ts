@@ -7,11 +7,12 @@
 import { utf8Of } from "./codec/bytes.ts";
 import { decodeTexts, type MemberId, type Post, PostKind, type RoomId, textIdOf } from "./codec/post.ts";
 import type { Identity } from "./identity.ts";
+import type { News } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
 import type { RoomNode } from "./room/node.ts";
 import { openDirect, readerOf } from "./seal.ts";
 import type { Store } from "./store.ts";
-import type { Trust } from "./trust.ts";
+import type { Acquaintance, Trust } from "./trust.ts";
 import type { ChatEvent, MemberView, MessageView, PresenceView } from "./ui/view.ts";
 
 export interface ScribeConfig {
@@ -184,18 +185,42 @@ export class Scribe {
 
   /** Somebody came, or was there: who it is, and what one should know of that. */
   joined(id: MemberId, present: boolean): void {
-    const { identity, trust, tell } = this.config;
-    const members = this.config.node()?.members;
-    const member = members?.get(id);
-    if (member === undefined || id === identity.member) return;
+    const member = this.config.node()?.members.get(id);
+    if (member === undefined || id === this.config.identity.member) return;
     const { name, address, port } = this.view(member);
-    tell({ event: "join", name, member: id, address, port, present });
-    const { introduction } = member;
-    const someone = { member: id, name: introduction.name, publicKey: introduction.publicKey };
-    const addresses = introduction.hosts.map(host => ({ host, port: introduction.port }));
-    const isHere = (other: MemberId) => members?.get(other)?.present === true;
-    for (const message of trust.meet(someone, addresses, this.config.room(), isHere))
-      tell({ event: "notice", level: "warning", message });
+    this.config.tell({ event: "join", name, member: id, address, port, present });
+    this.meet(member);
+  }
+
+  /** A name that is taken later may look like another as well. */
+  renamed({ member: id, from, to }: Extract<News, { type: "renamed" }>): void {
+    const members = this.config.node()?.members;
+    this.config.tell({ event: "rename", member: id, from, to });
+    const member = members?.get(id);
+    if (member !== undefined && id !== this.config.identity.member) this.meet(member);
+    else for (const other of members?.present() ?? []) this.warn(this.twin(other));
+  }
+
+  private meet(member: Member): void {
+    const { trust, node, room } = this.config;
+    const { hosts, port } = member.introduction;
+    const isHere = (other: Acquaintance) => {
+      const known = node()?.members.get(other.member);
+      return known?.present === true && known.introduction.name === other.name;
+    };
+    const addresses = hosts.map(host => ({ host, port }));
+    this.warn(trust.meet(acquaintance(member), addresses, room(), isHere));
+    this.warn(this.twin(member));
+  }
+
+  private twin(member: Member): string[] {
+    const { identity, node, trust } = this.config;
+    const name = node()?.members.ownName ?? "";
+    return trust.twin(acquaintance(member), { member: identity.member, name });
+  }
+
+  private warn(messages: readonly string[]): void {
+    for (const message of messages) this.config.tell({ event: "notice", level: "warning", message });
   }
 
   private hear(post: Post, history: boolean): void {
@@ -321,6 +346,10 @@ class TextEvent implements MessageView {
     const { signature, ...shared } = heading;
     return { event, id, text, ...shared, seen: undefined };
   }
+}
+
+function acquaintance({ id, introduction }: Member): Acquaintance {
+  return { member: id, name: introduction.name, publicKey: introduction.publicKey };
 }
 
 function keyOf(post: Post): string {

@@ -4,7 +4,7 @@
  * Marks live in the store, and here, so that a run that keeps nothing has them as long as it lasts.
  */
 import { type Address, type MemberId, memberIdOf, type RoomId } from "./codec/post.ts";
-import { normalForm, skeleton } from "./room/names.ts";
+import { lookAlike, normalForm, skeleton } from "./room/names.ts";
 import type { Person, Store } from "./store.ts";
 
 /** Somebody who is here. */
@@ -13,6 +13,8 @@ export interface Acquaintance {
   readonly name: string;
   readonly publicKey: Uint8Array;
 }
+
+type Named = Pick<Acquaintance, "member" | "name">;
 
 /** First keys of names that are remembered in a run that keeps nothing. */
 const NAMES_MAX = 10_000;
@@ -76,12 +78,15 @@ export class Trust {
     return first === undefined || Buffer.from(first).equals(publicKey) ? undefined : first;
   }
 
-  /** Remembers who came. Returns what the user should be told, a sentence each; names in them are not yet clean. */
+  /**
+   * Remembers who came, or took another name. Returns what the user should be told, a sentence each; names in them are not yet
+   * clean. `isHere`: under this name.
+   */
   meet(
     someone: Acquaintance,
     addresses: readonly Address[],
     room: RoomId,
-    isHere: (id: MemberId) => boolean,
+    isHere: (other: Acquaintance) => boolean,
   ): string[] {
     const { member, name, publicKey } = someone;
     const form = normalForm(name);
@@ -97,13 +102,26 @@ export class Trust {
       );
     }
     for (const other of this.alike(someone)) {
-      if (!isHere(other.member) && this.verifiedAt(other.member) === 0) continue;
-      const pair = [member, other.member].sort().join();
-      if (this.told.has(pair) || this.told.size >= LOOK_ALIKES_TOLD_MAX) continue;
-      this.told.add(pair);
+      if (!isHere(other) && this.verifiedAt(other.member) === 0) continue;
+      if (!this.isNews(member, other.member)) continue;
       warnings.push(`${name} and ${other.name} look alike, but they are two people: /whois tells them apart`);
     }
     return warnings;
+  }
+
+  /** What `self` should be told of somebody whose name looks like its own: each is told by its own program. */
+  twin(someone: Named, self: Named): string[] {
+    if (!lookAlike(someone.name, self.name) || !this.isNews(someone.member, self.member)) return [];
+    const own = `${someone.name} looks like your own name, ${self.name}, but is somebody else`;
+    return [`${own}: others may take one of you for the other`];
+  }
+
+  /** Of two who look alike the user is told once. */
+  private isNews(one: MemberId, other: MemberId): boolean {
+    const pair = [one, other].sort().join();
+    if (this.told.has(pair) || this.told.size >= LOOK_ALIKES_TOLD_MAX) return false;
+    this.told.add(pair);
+    return true;
   }
 
   /** Others whose names look like this one, and are another. Remembers this one. */

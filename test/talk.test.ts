@@ -153,6 +153,29 @@ describe("people", () => {
     expect(alice.all("notice")).toHaveLength(1);
   });
 
+  test("are warned of whoever looks like themselves, and so is whoever does", async () => {
+    const bob = await Guest.open("Bob");
+    const other = await Guest.open("Воb", bob);
+    const warnings = [
+      [bob, "Воb looks like your own name, Bob, but is somebody else: others may take one of you for the other"],
+      [other, "Bob looks like your own name, Воb, but is somebody else: others may take one of you for the other"],
+    ] as const;
+    for (const [each, message] of warnings) {
+      await each.event("notice", notice => notice.message === message && notice.level === "warning");
+      expect(each.all("notice")).toHaveLength(1);
+    }
+  });
+
+  test("who take a name by /nick are looked at as those who come with it", async () => {
+    const bob = await Guest.open("Bob");
+    const [carol, dave] = [await Guest.open("Carol", bob), await Guest.open("Dave", bob)];
+    for (const each of [bob, carol]) await each.joins("Dave");
+    dave.chat.rename("Воb");
+    await bob.event("notice", ({ message }) => message.startsWith("Воb looks like your own name, Bob"));
+    await dave.event("notice", ({ message }) => message.startsWith("Bob looks like your own name, Воb"));
+    await carol.event("notice", ({ message }) => message.startsWith("Воb and Bob look alike"));
+  });
+
   test("read the same phrase to each other, and stay verified", async () => {
     const data = scratch();
     const alice = await Guest.open("Alice", undefined, { data });
