@@ -17,7 +17,7 @@ import { fs, StoreError } from "./store/files.ts";
 import { cleanLine } from "./ui/clean.ts";
 import { runJson } from "./ui/json.ts";
 import { runPlain } from "./ui/plain.ts";
-import { knowsUtf8 } from "./ui/spell.ts";
+import { isAccessible, knowsUtf8 } from "./ui/spell.ts";
 import type { ChatEvent } from "./ui/view.ts";
 
 const EXIT = { left: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -280,7 +280,7 @@ async function prompts() {
   if (!withGuide) Bun.env["TERM"] = "linux";
   const loaded = await import("@clack/prompts");
   if (TERM !== undefined) Bun.env["TERM"] = TERM;
-  return { ...loaded, plain: { withGuide, showInstructions: withGuide } };
+  return { ...loaded, plain: { withGuide, showInstructions: withGuide, accessible: isAccessible(Bun.env) } };
 }
 
 async function askFirstName(): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 /**
- * The front for screen readers (ACCESSIBLE=1, as clack has it): lines that are only ever added, a full sentence each; no
- * colour, no prompt, nothing painted twice. The terminal itself lets one edit the line.
+ * The front for screen readers (ACCESSIBLE=1, as clack has it) and for terminals that can only print (TERM=dumb): lines that
+ * are only ever added, a full sentence each; no colour, no prompt, nothing painted twice. The terminal itself lets one edit
+ * the line.
  */
 import { limits } from "../limits.ts";
 import { cleanLine } from "./clean.ts";

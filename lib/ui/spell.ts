@@ -1,5 +1,6 @@
 /**
- * What the terminal can show: whether its locale knows UTF-8, how many colours it has, what stands in for what it does not know.
+ * What the terminal can show: whether its locale knows UTF-8, whether it does more than print, how many colours it has, what
+ * stands in for what it does not know.
  */
 
 /** Our own signs, one cell each. */
@@ -25,6 +26,11 @@ const signs: Readonly<Record<string, string>> = {
 export function knowsUtf8({ LC_ALL, LC_CTYPE, LANG }: Readonly<Record<string, string | undefined>>): boolean {
   const locale = LC_ALL || LC_CTYPE || LANG || "";
   return locale === "" || /utf-?8/i.test(locale);
+}
+
+/** Lines only: for a screen reader, by clack's rule, and where the terminal itself says that it can do nothing else. */
+export function isAccessible({ ACCESSIBLE = "", TERM }: Readonly<Record<string, string | undefined>>): boolean {
+  return TERM === "dumb" || !["", "0", "false"].includes(ACCESSIBLE);
 }
 
 /** How many colours it has for sure. */

@@ -16,7 +16,7 @@ import type { FrontEnd } from "./lines.ts";
 import { Look } from "./look.ts";
 import { Prompt } from "./prompt.ts";
 import { modesOn, Screen, TerminalOutput } from "./screen.ts";
-import { coloursOf, knowsUtf8, spellAscii } from "./spell.ts";
+import { coloursOf, isAccessible, knowsUtf8, spellAscii } from "./spell.ts";
 import { solitude, Talk } from "./talk.ts";
 import { type TimeForm, Times } from "./times.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
@@ -109,11 +109,6 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
     give();
     screen.close([look.closing()]);
   }
-}
-
-/** Clack's rule, before clack is there. */
-function isAccessible({ ACCESSIBLE = "" }: Readonly<Record<string, string | undefined>>): boolean {
-  return !["", "0", "false"].includes(ACCESSIBLE);
 }
 
 /** A terminal that is gone has no modes. */

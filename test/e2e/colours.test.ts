@@ -47,12 +47,26 @@ function looks(raw: string): string[] {
   return Array.from(raw.matchAll(/\x1b\[([\d;]*)m/g), ([, parameters = ""]) => parameters);
 }
 
-test.each([
-  ["NO_COLOR=1", { NO_COLOR: "1" }],
-  ["TERM=dumb", { NO_COLOR: undefined, TERM: "dumb", COLORTERM: undefined }],
-])("%s: none at all", async (_name, env) => {
-  const known = new Set(["", "0"]);
-  expect(looks(await evening(env)).filter(parameters => !known.has(parameters))).toEqual([]);
+/** Those that take looks away. */
+const none = new Set(["", "0"]);
+
+test("NO_COLOR=1: none at all", async () => {
+  expect(looks(await evening({ NO_COLOR: "1" })).filter(parameters => !none.has(parameters))).toEqual([]);
+});
+
+test("TERM=dumb: none in what is asked, and behind it nothing but lines", async () => {
+  await using world = await World.open();
+  const env = { ...(await ownNetwork()).env, NO_COLOR: undefined, TERM: "dumb", COLORTERM: undefined };
+  const alice = world.terminal(["Alice"], { env });
+  await alice.until("A friend joins with");
+  const bob = await looking(() => world.terminal(["Bob", "--volatile"], { env }), "There is a room near by");
+  bob.type("\r");
+  await bob.until("Alice is here.");
+  bob.type("hello\r");
+  await alice.until("Bob says: hello");
+  const [asked = "", told = ""] = bob.raw().split(/(?=Bob at address)/);
+  expect(looks(asked).filter(parameters => !none.has(parameters))).toEqual([]);
+  expect(told + alice.raw()).not.toContain("\x1b");
 });
 
 test("TERM=xterm: the 16 of old, and nothing else", async () => {

@@ -249,8 +249,11 @@ describe("a terminal", () => {
     expect(stage.terminal.raw().replaceAll("\x1b", "")).toMatch(/^[\x07-\x7e]*$/);
   });
 
-  test("for a screen reader gets lines that are only added, a sentence each", async () => {
-    await using stage = await Stage.open({ env: { ACCESSIBLE: "1" }, prompt: /^/ });
+  test.each([
+    ["for a screen reader", { ACCESSIBLE: "1" }],
+    ["that can do nothing but print", { TERM: "dumb" }],
+  ])("%s gets lines that are only added, a sentence each", async (_name, env) => {
+    await using stage = await Stage.open({ env, prompt: /^/ });
     const { terminal } = stage;
     stage.emit(listening, join("Bob"), message("one\ntwo"), { ...message("psst"), event: "direct", to: "Alice" });
     stage.emit({ event: "leave", name: "Bob", member: "00000000000000b0", reason: "lost" });
