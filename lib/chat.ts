@@ -297,6 +297,10 @@ export class Chat implements ChatControl {
     return this.records.ignored();
   }
 
+  get keepsHistory(): boolean {
+    return this.store.trouble === undefined;
+  }
+
   search(query: string, limit: number): PastView[] {
     return this.records.search(query, limit);
   }

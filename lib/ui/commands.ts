@@ -48,7 +48,8 @@ export function bellRule(chat: ChatControl): BellRule {
 
 const searchMaxTexts = 50;
 const historyTexts = 50;
-const historyMaxTexts = 10_000;
+/** Of one listing. */
+export const historyMaxTexts = 10_000;
 const done: Outcome = { kind: "done" };
 const shown = (lines: readonly string[], data: object): Outcome => ({ kind: "shown", lines, data });
 const said = (line: string, data: object): Outcome => shown([line], data);
@@ -211,9 +212,11 @@ export const commands: readonly Command[] = [
     run({ chat, times }, { text: words = "" }) {
       const messages = chat.search(words, searchMaxTexts);
       const lines = messages.length === 0 ? ["Nothing was found."] : pastLines(messages, times);
+      const cut = messages.length === searchMaxTexts;
+      if (cut) lines.push(cutLine(searchMaxTexts, "more words find less"));
       const complete = !chat.isSearchBehind;
       if (!complete) lines.push("Not all can be searched yet, the latest may be missing: ask again in a moment.");
-      return shown(lines, { messages, complete });
+      return shown(lines, { messages, complete, ...(cut && { cut }) });
     },
   },
   {
@@ -222,9 +225,12 @@ export const commands: readonly Command[] = [
     help: "what was said last: /history 50, /history Bob",
     run({ chat, times }, { name: by, limit }) {
       if (limit !== undefined && Number(limit) === 0) throw usageError(this);
-      const wanted = limit === undefined ? historyTexts : Math.min(Number(limit), historyMaxTexts);
-      const messages = chat.history(wanted, by);
-      return shown(messages.length === 0 ? ["Nothing was said yet."] : pastLines(messages, times), { messages });
+      const wanted = limit === undefined ? historyTexts : Number(limit);
+      const messages = chat.history(Math.min(wanted, historyMaxTexts), by);
+      const lines = messages.length === 0 ? ["Nothing was said yet."] : pastLines(messages, times);
+      const cut = wanted > historyMaxTexts && messages.length === historyMaxTexts;
+      if (cut) lines.push(cutLine(historyMaxTexts, "p2pchat history <username> prints all"));
+      return shown(lines, { messages, ...(cut && { cut }) });
     },
   },
   {
@@ -388,6 +394,10 @@ function helpOn(word: string): string[] {
   if (command === undefined) throw unknownCommand(`/${word.replace(/^\//, "")}`);
   const also = command.aliases === undefined ? "" : ` (also ${command.aliases.join(", ")})`;
   return [`${usageOf(command)}${also}: ${command.help}`];
+}
+
+function cutLine(count: number, advice: string): string {
+  return `These are the latest ${count.toLocaleString("en")}, older ones are left out: ${advice}.`;
 }
 
 function phraseLines(name: string, phrase: string): string[] {

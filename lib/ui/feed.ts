@@ -5,8 +5,8 @@
  * Invariant: a member can take so many rows of the screen and no more, however fast it writes; what is left out is
  * counted on one line and stays in the history.
  */
-import { cleanText } from "./clean.ts";
-import type { BellRule } from "./commands.ts";
+import { cleanLine, cleanText } from "./clean.ts";
+import { type BellRule, historyMaxTexts } from "./commands.ts";
 import type { Look, MessageEvent } from "./look.ts";
 import type { Line } from "./screen.ts";
 import type { Times } from "./times.ts";
@@ -26,6 +26,8 @@ export interface FeedSetting {
   readonly name: () => string;
   /** Rows of history that a returning user is shown again. */
   readonly screenful: () => number;
+  /** What is not shown can be asked for. */
+  readonly isKept: () => boolean;
   /** Any steady clock, ms. */
   readonly now: () => number;
   readonly later: (run: () => void, ms: number) => unknown;
@@ -122,7 +124,9 @@ export class Feed {
     for (const event of seen) this.#showOld(event);
     if (seen.length > 0 && missed.length > 0) this.#print([look.rule("while you were away")]);
     const left = missed.length - shown.length;
-    if (left > 0) this.#print([look.rule(`${left.toLocaleString("en")} more: /history ${past.length}`)]);
+    const command = this.#commandFor(past.length);
+    const where = command === undefined ? "" : `: ${command}`;
+    if (left > 0) this.#print([look.rule(`${left.toLocaleString("en")} more${where}`)]);
     for (const event of shown) this.#showOld(event);
   }
 
@@ -217,11 +221,17 @@ export class Feed {
 
   #writeFold({ name, member }: MessageEvent, quota: Quota): void {
     const { look, now, paper } = this.#setting;
-    const text = look.more(name, member, quota.folded);
+    const text = look.more(name, member, quota.folded, this.#commandFor(quota.folded, name));
     quota.writtenAt = now();
     if (quota.key !== "" && paper.replace(quota.key, text)) return;
     quota.key = `fold ${this.#keys++}`;
     this.#print([{ text, key: quota.key }]);
+  }
+
+  /** What lists so many of the latest texts, or as many as can be listed; undefined where nothing can. */
+  #commandFor(texts: number, name?: string): string | undefined {
+    if (!this.#setting.isKept()) return undefined;
+    return ["/history", ...(name === undefined ? [] : [cleanLine(name)]), Math.min(texts, historyMaxTexts)].join(" ");
   }
 
   #quotaOf(member: string): Quota {

@@ -115,11 +115,10 @@ export class Look {
     return this.colors.dim(`── ${word} ──`);
   }
 
-  /** Instead of what a member wrote faster than anybody can read. */
-  more(name: string, member: string, lines: number): string {
-    const count = lines.toLocaleString("en");
-    const where = `/history ${cleanLine(name)} ${lines}`;
-    return `${this.name(name, member)}${this.colors.dim(`: ${count} more ${lines === 1 ? "line" : "lines"} (${where})`)}`;
+  /** Instead of what a member wrote faster than anybody can read. `command`: what shows it, where anything does. */
+  more(name: string, member: string, lines: number, command?: string): string {
+    const count = `${lines.toLocaleString("en")} more ${lines === 1 ? "line" : "lines"}`;
+    return `${this.name(name, member)}${this.colors.dim(`: ${count}${command === undefined ? "" : ` (${command})`}`)}`;
   }
 
   /** Behind a text of one's own: who has it. */

@@ -56,8 +56,8 @@ export async function runTerminal(chat: ChatControl, options: TerminalOptions = 
   const spell = knowsUtf8(process.env) ? String : spellAscii;
   const screen = new Screen(output, size, current => prompt.frame(current, label()), spell);
   const feed = new Feed({
-    ...{ paper: screen, look, times, name: () => chat.name, now: () => performance.now() },
-    screenful: () => size().rows - openingRows,
+    ...{ paper: screen, look, times, name: () => chat.name, isKept: () => chat.keepsHistory },
+    ...{ screenful: () => size().rows - openingRows, now: () => performance.now() },
     later: (run, ms) => setTimeout(run, ms).unref(),
   });
   const hooks = {

@@ -133,6 +133,8 @@ export interface ChatControl {
   setIgnored(name: string, ignored: boolean): PersonView;
   /** Everybody who is ignored. */
   ignored(): PersonView[];
+  /** What is said can be asked for later, by the two below. */
+  readonly keepsHistory: boolean;
   /** The newest texts with these words, oldest first. */
   search(query: string, limit: number): PastView[];
   /** The last search did not look through everything; the latest may be missing. */

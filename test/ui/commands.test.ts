@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { ChatError } from "../../lib/errors.ts";
 import { commands, submit, usageOf } from "../../lib/ui/commands.ts";
 import { Talk } from "../../lib/ui/talk.ts";
-import { FakeChat, member } from "./fake-chat.ts";
+import { FakeChat, member, message } from "./fake-chat.ts";
 
 /** What became of a line: what the chat was told, or the lines shown, or the complaint. */
 function become(line: string): string | readonly string[] {
@@ -91,6 +91,22 @@ test("/search says where it did not look through everything", () => {
     "Nothing was found.",
     "Not all can be searched yet, the latest may be missing: ask again in a moment.",
   ]);
+});
+
+test("a listing that was cut says so, to people and to programs", () => {
+  const chat = new FakeChat();
+  chat.past.push(...Array.from({ length: 10_001 }, (_, index) => message(`text ${index}`)));
+  for (const [line, count, advice] of [
+    ["/history 10001", "10,000", "p2pchat history <username> prints all"],
+    ["/search text", "50", "more words find less"],
+  ] as const) {
+    const { lines, data } = submit(new Talk(chat), line) as { lines: readonly string[]; data: object };
+    expect(lines.at(-1)).toBe(`These are the latest ${count}, older ones are left out: ${advice}.`);
+    expect(lines.at(-2)).toEndWith("Bob: text 10000");
+    expect(data).toMatchObject({ cut: true });
+  }
+  for (const line of ["/history 10000", "/history", "/search 9999"])
+    expect(submit(new Talk(chat), line)).not.toMatchObject({ data: { cut: true } });
 });
 
 test("/nick renames, and says why when it cannot", () => {

@@ -59,6 +59,7 @@ export class FakeChat implements ChatControl {
     }));
   }
 
+  keepsHistory = true;
   isSearchBehind = false;
 
   /** What members do, by name. */

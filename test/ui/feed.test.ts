@@ -18,6 +18,7 @@ class Page {
   readonly feed: Feed;
   /** Nothing can be written anew. */
   isFrozen = false;
+  isKept = true;
 
   constructor(form: TimeForm = "24", screenful = 5, colors = false) {
     const times = new Times(form);
@@ -37,6 +38,7 @@ class Page {
       times,
       name: () => "Alice",
       screenful: () => screenful,
+      isKept: () => this.isKept,
       now: () => this.now,
       later: (run, ms) => this.timers.push({ at: this.now + ms, run }),
     });
@@ -192,6 +194,15 @@ describe("the past", () => {
     expect(shown).toHaveLength(1_003);
   });
 
+  test("that is longer than a listing, or is not kept, says no more than can be had", () => {
+    const missed = Array.from({ length: 12_000 }, (_, index) => past(`text ${index}`, { at: Date.now() }));
+    expect(lines(...missed)[1]).toBe("── 11,000 more: /history 10000 ──");
+    const page = new Page();
+    page.isKept = false;
+    page.feed.show(missed);
+    expect(page.texts[1]).toBe("── 11,000 more ──");
+  });
+
   test("of other days says which, and a new day is announced", () => {
     const at = new Date(2026, 0, 2, 23, 59).getTime();
     expect(lines(past("old", { at }), { ...message("new"), at: at + day })).toEqual([
@@ -278,6 +289,17 @@ describe("a flood", () => {
     page.feed.show([message(Array(2_500).fill("x").join("\n"))]);
     expect(page.texts).toHaveLength(2_001);
     expect(page.texts.at(-1)).toBe("Bob: 500 more lines (/history Bob 500)");
+  });
+
+  test("is asked for as far as a listing goes, and not at all where nothing is kept", () => {
+    const page = new Page();
+    page.feed.show(flood(19_997));
+    page.wait(500);
+    expect(page.texts.at(-1)).toBe("Bob: 17,997 more lines (/history Bob 10000)");
+    page.isKept = false;
+    page.feed.show(flood(3));
+    page.wait(500);
+    expect(page.texts.at(-1)).toBe("Bob: 18,000 more lines");
   });
 
   test("of one's own is shown", () => {
