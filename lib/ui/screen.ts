@@ -235,16 +235,20 @@ export class Screen {
   }
 }
 
-/** A line cut between words. Where that would tear holes (Chinese, a very long address) the terminal cuts it anywhere. */
+/**
+ * A line cut between words, or anywhere where that would tear holes (Chinese has none). One with an address as long as a row
+ * is cut by the terminal, which copies it in one piece.
+ */
 function rowsOf({ text, indent }: Line, columns: number): string[] {
-  if (indent === undefined || text.length <= columns || Bun.stringWidth(text) <= columns) return [text];
+  if (indent === undefined || 2 * text.length <= columns || Bun.stringWidth(text) <= columns) return [text];
   const width = columns - indent;
   if (width < wrapMinColumns) return [text];
   const rest = Bun.sliceAnsi(text, indent);
-  const isTooWide = (word: string) =>
-    word.length > width / 4 && Bun.stringWidth(word) > (/^[\x00-\x7f]*$/.test(word) ? width : width / 2);
-  if (rest.split(" ").some(isTooWide)) return [text];
-  const [first = "", ...rows] = Bun.wrapAnsi(rest, width, { hard: false }).split("\n");
+  const words = rest.split(" ").filter(word => word.length > width / 4);
+  const isAscii = (word: string) => /^[\x00-\x7f]*$/.test(word);
+  if (words.some(word => isAscii(word) && Bun.stringWidth(word) > width)) return [text];
+  const wordWrap = words.every(word => isAscii(word) || Bun.stringWidth(word) <= width / 2);
+  const [first = "", ...rows] = Bun.wrapAnsi(rest, width, { hard: !wordWrap, wordWrap }).split("\n");
   return [Bun.sliceAnsi(text, 0, indent) + first, ...rows.map(row => " ".repeat(indent) + row)];
 }
 

@@ -142,10 +142,20 @@ describe("a text that does not fit into a row", () => {
     }
   });
 
-  test("and has no words, or an address in it that is longer still, is cut where the row ends", async () => {
+  test("and has no words is cut anywhere, and goes on below where it begins", async () => {
     await using stage = await Stage.open({ cols: 40, rows: 12 });
-    stage.emit(message("漢字".repeat(20)));
-    await stage.terminal.until(`12:04 Bob: ${"漢字".repeat(7)}\n${"漢字".repeat(10)}\n${"漢字".repeat(3)}\n`);
+    stage.emit(message(`${"漢字".repeat(17)}, 漢字!`));
+    const [first, next] = ["漢字".repeat(7), `${"漢字".repeat(8)}漢`];
+    await stage.terminal.until(`12:04 Bob: ${first}\n      ${next}\n      字漢字, 漢字!\nAlice`);
+    // Fewer characters than the row has cells, and wider all the same.
+    stage.emit(message("漢字".repeat(8)));
+    await stage.terminal.until(`12:04 Bob: ${first}\n      漢字\nAlice`);
+    stage.terminal.resize(80, 12);
+    await stage.terminal.until(`12:04 Bob: ${"漢字".repeat(17)},\n      漢字!\n12:04 Bob: ${"漢字".repeat(8)}\nAlice`);
+  });
+
+  test("and has an address in it that is longer than a row is cut by the terminal, so that it can be copied", async () => {
+    await using stage = await Stage.open({ cols: 40, rows: 12 });
     const address = `https://example.com/${"a".repeat(30)}`;
     stage.emit(message(`look ${address}`));
     await stage.terminal.until(`12:04 Bob: look ${address.slice(0, 24)}\n${address.slice(24)}\n`);
