@@ -62,6 +62,17 @@ export class Draft {
   remember(line: string): void {
     if (line !== this.#history.at(-1)) this.#history.push(line);
     if (this.#history.length > historyMaxLines) this.#history.shift();
+    this.#begin();
+  }
+
+  /** Empties the draft; `yank` brings it back. */
+  clear(): void {
+    this.#killed = this.#text || this.#killed;
+    this.#killing = false;
+    this.#begin();
+  }
+
+  #begin(): void {
     this.#recalled = this.#history.length;
     this.#show("");
   }

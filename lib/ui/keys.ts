@@ -63,7 +63,7 @@ const unfinished = /\x1b{1,2}(?:\[[0-?]*[ -/]*|O)?$/;
 const unmarkedPaste = /^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*[\r\n][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*[^\x00-\x1f\x7f]$/;
 
 /** A lone Escape and then a letter is no Alt-letter when so much time lies between them. */
-const escapeTimeoutMs = 100;
+export const escapeTimeoutMs = 100;
 
 export class KeyDecoder {
   readonly #decoder = new TextDecoder();
@@ -73,12 +73,9 @@ export class KeyDecoder {
 
   /** `nowMs`: any steady clock. */
   decode(chunk: Uint8Array, nowMs: number): Key[] {
-    let input = this.#decoder.decode(chunk, { stream: true });
-    if (this.#rest !== "") {
-      if (!/^\x1b+$/.test(this.#rest) || nowMs - this.#restAtMs < escapeTimeoutMs) input = this.#rest + input;
-      this.#rest = "";
-    }
-    const keys: Key[] = [];
+    const keys = nowMs - this.#restAtMs < escapeTimeoutMs ? [] : this.release();
+    let input = this.#rest + this.#decoder.decode(chunk, { stream: true });
+    this.#rest = "";
     while (input !== "") {
       if (this.#paste !== undefined) {
         input = this.#pasted(input, keys);
@@ -94,6 +91,19 @@ export class KeyDecoder {
       input = input.slice(start + pasteStart.length);
       this.#paste = "";
     }
+    return keys;
+  }
+
+  /** What came last is Escape, or the beginning of another key: that of whoever sends no more of it for `escapeTimeoutMs`. */
+  get holdsEscape(): boolean {
+    return /^\x1b+$/.test(this.#rest);
+  }
+
+  /** An Escape that is held was one. */
+  release(): Key[] {
+    if (!this.holdsEscape) return [];
+    const keys = Array.from(this.#rest, () => ({ action: "cancel" }) as const);
+    this.#rest = "";
     return keys;
   }
 

@@ -10,7 +10,7 @@ import type { Colors } from "picocolors/types";
 import { cleanLine } from "./clean.ts";
 import type { Completion } from "./complete.ts";
 import { Draft, graphemes } from "./draft.ts";
-import { type Key, KeyDecoder } from "./keys.ts";
+import { escapeTimeoutMs, type Key, KeyDecoder } from "./keys.ts";
 import type { Frame, Size } from "./screen.ts";
 
 export interface PromptHooks {
@@ -48,7 +48,8 @@ export interface KeyboardInput {
 }
 
 /** What a search tells of its keys, as there is room. */
-const searchKeys = ["  (Ctrl-R older, Enter takes it, Ctrl-G ends)", "  (Ctrl-R older)"];
+const searchKeys = ["  (Ctrl-R older, Enter takes it, Escape ends)", "  (Ctrl-R older)"];
+const cancelHint = "Escape again throws it away, Ctrl-Y brings it back";
 /** Rows of an error below the line. */
 const errorMaxRows = 3;
 
@@ -59,8 +60,8 @@ export class Prompt {
   readonly #colors: Colors;
   readonly #hooks: PromptHooks;
   #error = "";
-  /** Enter was pressed last, and the line was refused. */
-  #refused = false;
+  /** What came of the last key, where that gives the next one another meaning. */
+  #last: "refused" | "cancelled" | undefined;
   /** Tab was pressed last: again takes the next candidate. */
   #offer: { readonly completion: Completion; readonly index: number; readonly shown: string } | undefined;
   /** Ctrl-R: the words, the line that was found last, and whether they are in it. */
@@ -102,10 +103,16 @@ export class Prompt {
       },
     });
     const answered = clack.prompt();
-    const onData = (chunk: Uint8Array) => {
-      this.#error = "";
-      for (const key of this.#decoder.decode(chunk, performance.now())) this.#handle(key);
+    let held: ReturnType<typeof setTimeout> | undefined;
+    const take = (pressed: readonly Key[]) => {
+      for (const key of pressed) this.#handle(key);
       keys.emit("keypress", undefined, { name: "edited" });
+    };
+    const onData = (chunk: Uint8Array) => {
+      clearTimeout(held);
+      this.#error = "";
+      take(this.#decoder.decode(chunk, performance.now()));
+      if (this.#decoder.holdsEscape) held = setTimeout(() => take(this.#decoder.release()), escapeTimeoutMs);
     };
     const onEnd = () => this.close();
     input.on("data", onData);
@@ -113,6 +120,7 @@ export class Prompt {
     // Clack's questions and spinner leave it paused, and then a listener alone does not make it flow again.
     input.resume();
     await answered;
+    clearTimeout(held);
     // One by one: Bun's stdin has listeners of its own, without which it keeps the program alive. Ours for errors stays, since
     // a terminal may yet fail (EIO) and nobody else would hear of it.
     input.off("data", onData);
@@ -146,12 +154,12 @@ export class Prompt {
     if ("action" in key && (key.action === "complete" || key.action === "complete-back"))
       return this.#complete(key.action === "complete" ? 1 : -1);
     this.#offer = undefined;
-    const isKept = this.#refused;
-    this.#refused = false;
+    const last = this.#last;
+    this.#last = undefined;
     if ("text" in key) {
       // The line was kept to be corrected, by whatever may follow it. A sign that begins a command may not: it begins the
       // next one, which is said to all if it ends up behind the old. That one comes back with up.
-      if (isKept && /^[/:]/.test(key.text)) this.#draft.remember(this.#draft.text);
+      if (last === "refused" && /^[/:]/.test(key.text)) this.#draft.remember(this.#draft.text);
       if (!this.#draft.insert(key.text)) this.#error = "that is far too long to be said";
       return;
     }
@@ -168,6 +176,11 @@ export class Prompt {
         break;
       case "redraw":
         this.#hooks.redraw();
+        break;
+      case "cancel":
+        // Once may be a slip of who meant to end something else.
+        if (last === "cancelled") this.#draft.clear();
+        else this.#last = "cancelled";
         break;
       case "suspend":
         this.#hooks.suspend();
@@ -186,7 +199,7 @@ export class Prompt {
     const problem = this.#hooks.submit(line);
     if (problem !== undefined) {
       this.#error = problem;
-      this.#refused = this.#draft.cursor === this.#draft.text.length;
+      if (this.#draft.cursor === this.#draft.text.length) this.#last = "refused";
       return;
     }
     this.#draft.remember(line);
@@ -276,7 +289,7 @@ export class Prompt {
     return { lines, cursorRow, cursorColumn: Math.min(cursorColumn, width) };
   }
 
-  /** What Tab offers, or what is searched for. */
+  /** What Tab offers, what is searched for, or what Escape would do. */
   #hintRows(width: number, rows: number): string[] {
     const { bold, dim } = this.#colors;
     if (rows < 4) return [];
@@ -286,6 +299,7 @@ export class Prompt {
       const keys = searchKeys.find(each => Bun.stringWidth(state + each) <= width) ?? "";
       return [dim(Bun.sliceAnsi(state + keys, 0, width, "…"))];
     }
+    if (this.#last === "cancelled" && this.#draft.text !== "") return [dim(Bun.sliceAnsi(cancelHint, 0, width, "…"))];
     if (this.#offer === undefined) return [];
     const { completion, index } = this.#offer;
     if (completion.candidates.length < 2)

@@ -27,6 +27,20 @@ test("the cursor steps over what is seen as one character", () => {
   }
 });
 
+test("what is thrown away can be yanked back, and up begins at the last line again", () => {
+  const draft = new Draft(["first", "last"]);
+  draft.handle("up");
+  draft.handle("up");
+  draft.insert("\nand more");
+  draft.clear();
+  expect(show(draft)).toBe("|");
+  draft.handle("yank");
+  expect(show(draft)).toBe("first\nand more|");
+  draft.clear();
+  draft.handle("up");
+  expect(show(draft)).toBe("last|");
+});
+
 test("at the ends nothing happens", () => {
   expect(after("|ab", "left", "backspace", "word-left", "kill-to-start")).toBe("|ab");
   expect(after("ab|", "right", "delete", "word-right", "kill-to-end")).toBe("ab|");

@@ -55,9 +55,22 @@ test("keys nobody knows do nothing: function keys, mouse reports, Alt-x", () => 
 });
 
 describe("Escape", () => {
-  test("does nothing, and the letter after it is a letter", () => {
-    expect(decode("a\x1b", "b")).toEqual(['"a"', '"b"']);
-    expect(decode("\x1b\x1b", "b")).toEqual(['"b"']);
+  test("is a key of its own, and the letter after it is a letter", () => {
+    expect(decode("a\x1b", "b")).toEqual(['"a"', "cancel", '"b"']);
+    expect(decode("\x1b\x1b", "b")).toEqual(["cancel", "cancel", '"b"']);
+  });
+
+  test("is held until it is known to be no other key, and let go of once", () => {
+    const decoder = new KeyDecoder();
+    expect([decoder.decode(Buffer.from("\x1b[A"), 0).map(short), decoder.holdsEscape]).toEqual([["up"], false]);
+    expect([decoder.decode(Buffer.from("\x1b"), 0), decoder.holdsEscape]).toEqual([[], true]);
+    expect([decoder.release().map(short), decoder.holdsEscape]).toEqual([["cancel"], false]);
+    expect(decoder.release()).toEqual([]);
+    expect(decoder.decode(Buffer.from("b"), 1).map(short)).toEqual(['"b"']);
+    // The beginning of something is not let go of.
+    decoder.decode(Buffer.from("\x1b["), 2);
+    expect([decoder.holdsEscape, decoder.release()]).toEqual([false, []]);
+    expect(decoder.decode(Buffer.from("A"), 3).map(short)).toEqual(["up"]);
   });
 
   test("and a letter at once after it are Alt and the letter", () => {

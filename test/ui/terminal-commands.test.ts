@@ -14,6 +14,7 @@ const keys = {
   ctrlR: "\x12",
   ctrlU: "\x15",
   enter: "\r",
+  escape: "\x1b",
   shiftTab: "\x1b[Z",
   tab: "\t",
   up: "\x1b[A",
@@ -70,7 +71,7 @@ for (const size of sizes) {
       await stage.hasDone("direct Bert psst");
     });
 
-    test("Ctrl-R finds earlier lines, Enter takes one, Ctrl-G gives the draft back", async () => {
+    test("Ctrl-R finds earlier lines, Enter takes one, Ctrl-G and Escape give the draft back", async () => {
       await using stage = await Stage.open(size);
       const { terminal } = stage;
       terminal.type("first one\rsecond two\rthird one\r");
@@ -80,6 +81,10 @@ for (const size of sizes) {
       terminal.type(keys.ctrlR);
       await terminal.until(/› first one\nsearch: ONE/);
       terminal.type(keys.ctrlG);
+      await frameIs(stage, "Alice ⋅ 1 › draft");
+      terminal.type(`${keys.ctrlR}ONE`);
+      await terminal.until(/› third one\nsearch: ONE/);
+      terminal.type(keys.escape);
       await frameIs(stage, "Alice ⋅ 1 › draft");
       terminal.type(`${keys.ctrlR}two${keys.enter}`);
       await frameIs(stage, "Alice ⋅ 1 › second two");

@@ -348,6 +348,30 @@ test("a draft taller than the screen shows the part around the cursor", async ()
   await stage.hasDone(`say ${lines.join("\n")}`);
 });
 
+test("Escape twice throws a draft of several lines away, Ctrl-Y brings it back", async () => {
+  await using stage = await Stage.open();
+  const { terminal } = stage;
+  terminal.paste("one\ntwo\nthree");
+  const hint = "Escape again throws it away, Ctrl-Y brings it back";
+  const rows = ["Alice ⋅ 1 › one", "two", "three"];
+  await frameIs(stage, rows, [5, 2]);
+  terminal.type(keys.escape);
+  await frameIs(stage, [...rows, hint], [5, 2]);
+  terminal.type(keys.escape);
+  await frameIs(stage, ["Alice ⋅ 1 ›"], [12, 0]);
+  terminal.type(keys.ctrlY);
+  await frameIs(stage, rows, [5, 2]);
+  // Any other key between, and it was a slip.
+  terminal.type(keys.escape);
+  await frameIs(stage, [...rows, hint], [5, 2]);
+  terminal.type("!");
+  await frameIs(stage, ["Alice ⋅ 1 › one", "two", "three!"], [6, 2]);
+  terminal.type(keys.escape);
+  await frameIs(stage, ["Alice ⋅ 1 › one", "two", "three!", hint], [6, 2]);
+  terminal.type(keys.enter);
+  await stage.hasDone("say one\ntwo\nthree!");
+});
+
 test("Escape does not quit, Ctrl-L paints the screen anew", async () => {
   await using stage = await Stage.open();
   const { terminal } = stage;
