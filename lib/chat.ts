@@ -116,10 +116,12 @@ export class Chat implements ChatControl {
     let warn = (message: string): void => void early.push(message);
     const store = openStore(options.data, name, message => warn(message));
     const chat = new Chat(options, name, store, identityOf(store.secrets()));
-    warn = message => chat.warn(message);
-    early.forEach(warn);
     try {
-      await chat.start(options);
+      await chat.listen(options);
+      // What is amiss comes behind the first line, which others wait for.
+      warn = message => chat.warn(message);
+      early.forEach(warn);
+      await chat.join(options);
       return chat;
     } catch (error) {
       await chat.shutDown();
@@ -364,9 +366,9 @@ export class Chat implements ChatControl {
 
   // Opening and ending.
 
-  private async start(options: ChatOptions): Promise<void> {
-    this.hosts = localAddresses(options.host).slice(0, limits.addressesMax);
-    this.port = (await this.transport.listen(options.host, options.port ?? 0)).port;
+  private async listen({ host, port: wanted = 0 }: ChatOptions): Promise<void> {
+    this.hosts = localAddresses(host).slice(0, limits.addressesMax);
+    this.port = (await this.transport.listen(host, wanted)).port;
     const { name, hosts, port } = { name: this.currentName, hosts: this.hosts, port: this.port };
     const { identity } = this;
     this.events.push({
@@ -379,16 +381,19 @@ export class Chat implements ChatControl {
       address: hosts[0] ?? "127.0.0.1",
       port,
     });
-    if (options.dial === undefined) {
+  }
+
+  private async join({ dial }: ChatOptions): Promise<void> {
+    if (dial === undefined) {
       this.room = crypto.getRandomValues(Buffer.alloc(ROOM_BYTES)).toString("hex");
       this.isEntering = true;
       return;
     }
-    this.entryAddress = options.dial;
+    this.entryAddress = dial;
     this.joining = Promise.withResolvers();
-    this.transport.dial(FIRST_DIAL, [options.dial]);
+    this.transport.dial(FIRST_DIAL, [dial]);
     await this.joining.promise.catch(failure => {
-      throw joinError(failure, options.dial as Address, this.currentName);
+      throw joinError(failure, dial, this.currentName);
     });
   }
 

@@ -216,7 +216,7 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   try {
     const begun = () => void show(start, options);
     if (mode !== "terminal" && isShown) begun();
-    if (mode === "json") await runJson(opened, { stay: options.stay, doctor });
+    if (mode === "json") await runJson(opened, { stay: options.stay, doctor, warn: complain });
     else if (mode === "plain") await runPlain(opened, settings);
     else {
       const { runTerminal } = await import("./ui/terminal.ts");

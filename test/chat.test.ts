@@ -274,6 +274,7 @@ describe("a disk", () => {
     writeFileSync(file, "");
     const alice = await Guest.open("Alice", undefined, { data: join(file, "below") });
     expect(await alice.event("notice")).toMatchObject({ level: "warning" });
+    expect(alice.events[0]?.event).toBe("listening");
     alice.chat.say("all the same");
     await alice.hears("all the same");
   });

@@ -328,9 +328,19 @@ describe("the program", () => {
 
   test("goes on without history where it cannot be kept, and says so once", async () => {
     writeFileSync(join(home, "alice.sqlite"), "hello ".repeat(1_000));
-    const { status, stdout } = await runProgram(["Alice", "--data", home]);
-    expect(status).toBe(0);
-    expect(stdout.match(/alice\.sqlite is not a database/g)).toHaveLength(1);
+    const { status, stdout, stderr } = await runProgram(["Alice", "--data", home]);
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(
+      /^>INFO: Alice at .*\.\n>ERROR: nothing is kept in this run: .*alice\.sqlite is not a database\n$/,
+    );
+  });
+
+  test("says it on stderr in JSON mode, whose stdout is for the events of the contract", async () => {
+    const file = join(home, "file");
+    writeFileSync(file, "");
+    const { status, stdout, stderr } = await runProgram(["Alice", "--data", file, "--json"]);
+    expect([status, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ event: "listening" })]);
+    expect(stderr).toBe(`p2pchat: nothing is kept in this run: ${file}/alice.sqlite is not in a directory\n`);
   });
 
   test("exits with 1 where nobody is there, in JSON with an event", async () => {

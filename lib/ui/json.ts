@@ -14,6 +14,8 @@ import type { ChatControl, ChatEvent } from "./view.ts";
 export interface JsonIo extends LineIo {
   /** What /doctor finds, in lines. */
   readonly doctor?: () => Promise<readonly string[]>;
+  /** Says a warning where no program takes it for an event. */
+  readonly warn?: (message: string) => void;
 }
 
 /** Resolves when the front is done, for whatever reason; the caller leaves the room. */
@@ -25,6 +27,7 @@ export function runJson(chat: ChatControl, io: JsonIo): Promise<FrontEnd> {
   const front: LineFront = {
     event(event) {
       if (event.event === "direct" || event.event === "rename") talk.hear([event]);
+      if (event.event === "notice" && event.level === "warning") io.warn?.(event.message);
       if (event.event === "notice" || event.event === "reached") return "";
       // What was seen in an earlier run matters to a screen only.
       return jsonLine(event.event === "direct" ? { ...event, seen: undefined } : event);

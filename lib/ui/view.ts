@@ -2,7 +2,7 @@
  * What a front (terminal, plain, JSON) sees of a chat: events to show, and the few things a person can do.
  *
  * `ChatEvent` is the contract of JSON mode (design, section 8): one event is one line there. `notice` and `reached` are the
- * exceptions, for people only; JSON mode leaves them out.
+ * exceptions, for people only; JSON mode leaves them out, and says warnings on stderr.
  */
 import type { ChatErrorCode } from "../errors.ts";
 

@@ -23,6 +23,17 @@ test("every event is a line as it is, notices are left out", async () => {
   expect(writes).toHaveLength(1);
 });
 
+test("warnings are told to whoever looks after the program, and are no events", async () => {
+  const chat = new FakeChat();
+  const warnings: string[] = [];
+  const warn = (message: string) => void warnings.push(message);
+  const { output } = await run((one, io) => runJson(one, { ...io, warn }), chat, [
+    () => chat.emit({ event: "notice", level: "warning", message: "the disk is full" }),
+    () => chat.emit({ event: "notice", level: "info", message: "for people" }),
+  ]);
+  expect([output, warnings]).toEqual(["", ["the disk is full"]]);
+});
+
 test("the commands do what they say", async () => {
   const chat = new FakeChat();
   chat.others.push(member("Bob", 1.5));
