@@ -403,8 +403,9 @@ async function failed(error: unknown, isJson: boolean): Promise<number> {
   // Who has seen enough closes the pipe.
   if (codeOf(error) === "EPIPE") return EXIT.left;
   if (error instanceof ChatError || error instanceof StoreError) {
-    if (isJson && error instanceof ChatError) {
-      const event: ChatEvent = { event: "error", code: error.code, message: error.message };
+    if (isJson) {
+      const code = error instanceof ChatError ? error.code : "refused";
+      const event: ChatEvent = { event: "error", code, message: error.message };
       await Bun.write(Bun.stdout, `${JSON.stringify(event)}\n`).catch(() => {});
     }
     complain(error.message);

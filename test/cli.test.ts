@@ -373,6 +373,9 @@ describe("the program", () => {
       stdout: "",
       stderr: `p2pchat: ALICE ${sentence}; leave there, or take another name\n`,
     });
+    const json = await runProgram(["ALICE", "--json"]);
+    const message = `ALICE ${sentence}; leave there, or take another name`;
+    expect([json.status, JSON.parse(json.stdout)]).toEqual([1, { event: "error", code: "refused", message }]);
     const { status, stderr } = await runProgram(["Bob", "--host", "127.0.0.1", "--port", port]);
     expect([status, stderr]).toEqual([1, `p2pchat: port ${port} is taken by another program\n`]);
   });
