@@ -62,6 +62,8 @@ const CONFIRM_INTERVAL_MS = 500;
 
 export class Chat implements ChatControl {
   readonly ended: Promise<void>;
+  /** Why it ends though nobody asked for it. */
+  failure: ChatError | undefined;
   private readonly transport: Transport;
   private readonly session: number;
   private core: RoomNode | undefined;
@@ -124,7 +126,7 @@ export class Chat implements ChatControl {
       await chat.join(options);
       return chat;
     } catch (error) {
-      await chat.shutDown();
+      await (chat.leaving ?? chat.shutDown());
       throw error;
     }
   }
@@ -634,7 +636,9 @@ export class Chat implements ChatControl {
         if (news.complete) return this.joining?.resolve();
         return this.joining?.reject(new ChatError("unreachable", "a node let us in, but then the room did not answer"));
       case "replaced":
-        this.fail("refused", "this identity has joined from somewhere else, so this session ends");
+        this.failure = new ChatError("refused", "this identity has joined from somewhere else, so this session ends");
+        this.events.push({ event: "error", code: this.failure.code, message: this.failure.message });
+        this.joining?.reject(this.failure);
         void this.leave();
         return;
       case "ended":
@@ -648,11 +652,6 @@ export class Chat implements ChatControl {
   private isEcho({ post, history }: Extract<News, { type: "said" }>): boolean {
     const isState = post.kind === PostKind.topic || post.kind === PostKind.away;
     return post.author === this.identity.member && !history && !isState;
-  }
-
-  private fail(code: ChatError["code"], message: string): void {
-    this.events.push({ event: "error", code, message });
-    this.scheduleTurn();
   }
 
   private warn(message: string): void {

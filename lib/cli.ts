@@ -225,7 +225,10 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   } finally {
     await opened.leave();
   }
-  return EXIT.left;
+  if (opened.failure === undefined) return EXIT.left;
+  // The front has told it as an event.
+  complain(opened.failure.message);
+  return EXIT.failed;
 }
 
 /** Lets others find the room. Not waited for: it takes longer than all the rest of the start. */

@@ -1,11 +1,12 @@
 /** The library as a program of somebody else's uses it: chats of one process, on sockets of loopback. */
 import { afterEach, describe, expect, setDefaultTimeout, spyOn, test } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Chat, type ChatOptions } from "../lib/chat.ts";
 import { ChatError } from "../lib/errors.ts";
 import { limits } from "../lib/limits.ts";
 import { Transport } from "../lib/net/transport.ts";
+import { Sync } from "../lib/room/sync.ts";
 import { clearAway, Guest, scratch } from "./guest.ts";
 
 // On a busy machine processes and sockets take their time.
@@ -224,6 +225,26 @@ describe("opening", () => {
     await expect(second).rejects.toThrow(/^ALICE is in use/);
     alice.chat.say("undisturbed");
     await alice.hears("undisturbed");
+  });
+});
+
+describe("the same key elsewhere", () => {
+  test("ends the older session with a reason, also while it is only joining", async () => {
+    const data = scratch();
+    await (await Guest.open("Bob", undefined, { data })).leaves();
+    const copy = scratch();
+    cpSync(data, copy, { recursive: true });
+    const alice = await Guest.open("Alice");
+    const dial = { host: "127.0.0.1", port: await alice.port() };
+    // What the room has is not told to the one, so it goes on joining.
+    const untold = spyOn(Sync.prototype, "onHave").mockImplementation(() => {});
+    const older = complaint(() => Chat.open({ name: "Bob", host: "127.0.0.1", data, dial }));
+    await alice.joins("Bob");
+    untold.mockRestore();
+    const newer = await Guest.open("Bob", alice, { data: copy });
+    expect(await older).toMatchObject({ code: "refused", message: expect.stringContaining("from somewhere else") });
+    newer.chat.say("it is me");
+    await alice.hears("it is me");
   });
 });
 

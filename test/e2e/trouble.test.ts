@@ -71,12 +71,21 @@ describe("joining", () => {
     await alice.line(">INFO: Bob joined.");
     cpSync(world.disk(), world.disk("copy"), { recursive: true });
     const copy = world.pipe(["Alice", "127.0.0.1", await bob.port()], { machine: "copy" });
-    await alice.line(">ERROR: this identity has joined from somewhere else, so this session ends");
-    expect(await alice.exited).toBe(0);
+    const sentence = "this identity has joined from somewhere else, so this session ends";
+    await alice.line(`>ERROR: ${sentence}`);
+    expect([await alice.exited, alice.complaints]).toEqual([1, `p2pchat: ${sentence}\n`]);
     copy.write("I moved\n");
     await bob.line("Alice: I moved");
     bob.write("welcome back\n");
     await copy.line("Bob: welcome back");
+    // And back again, under the eyes of a program.
+    const back = world.pipe(["Alice", "127.0.0.1", await bob.port(), "--json"]);
+    expect(await copy.exited).toBe(1);
+    await back.event({ event: "join", name: "Bob" });
+    const third = world.pipe(["Alice", "127.0.0.1", await bob.port()], { machine: "copy" });
+    await back.event({ event: "error", code: "refused", message: sentence });
+    expect([await back.exited, back.complaints]).toEqual([1, `p2pchat: ${sentence}\n`]);
+    await third.line(">INFO: Bob joined.");
   });
 });
 
