@@ -411,6 +411,31 @@ describe("the program", () => {
     await runProgram(["Bob", "127.0.0.1", port]);
     expect(await pipe.stderr.text()).toBe("status 0\n");
   });
+
+  test.skipIf(!existsSync("/dev/full"))("says so where stdout is full, having left, and exits with 1", async () => {
+    const alice = await startNode("Alice");
+    for (const mode of ["--plain", "--json"]) {
+      const command = [...program, "Bob", "127.0.0.1", alice.port, "--stay", mode].map(word => `'${word}'`).join(" ");
+      const bob = Bun.spawn(["sh", "-c", `${command} >/dev/full`], {
+        env: environment(),
+        stdin: "ignore",
+        stdout: "ignore",
+        stderr: "pipe",
+      });
+      running.push(bob);
+      expect([await bob.stderr.text(), await bob.exited]).toEqual([
+        "p2pchat: cannot write to stdout: no space left on device\n",
+        1,
+      ]);
+    }
+    const told: string[] = [];
+    for await (const line of alice.lines) {
+      const { event, reason } = JSON.parse(line);
+      told.push(reason ?? event);
+      if (told.length === 4) break;
+    }
+    expect(told).toEqual(["join", "quit", "join", "quit"]);
+  });
 });
 
 describe("on a terminal", () => {

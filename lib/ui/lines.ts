@@ -5,7 +5,7 @@
  * bounded whatever stdin sends and however slowly stdout is read; nothing here touches `process.stdin` or `process.stdout`,
  * which cost 13 ms each at start-up.
  */
-import { ChatError } from "../errors.ts";
+import { ChatError, codeOf } from "../errors.ts";
 import { submit } from "./commands.ts";
 import type { Talk } from "./talk.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
@@ -16,6 +16,8 @@ const lineMaxBytes = 448 * 1024;
 const outputMaxCharacters = 64 * 1024 * 1024;
 /** Whoever reads stdout has so long to take the last of it. */
 const outputEndTimeoutMs = 2_000;
+/** The reader has gone: of a pipe, of a socket, or with its terminal. */
+const goneCodes: ReadonlySet<string> = new Set(["EPIPE", "ECONNRESET", "EIO"]);
 
 const lineFeed = 10;
 const carriageReturn = 13;
@@ -71,7 +73,7 @@ export function answerTo(
  */
 export type FrontEnd = "quit" | "input" | "chat" | "output";
 
-/** Runs `front` until one of those. */
+/** Runs `front` until one of those. Throws what made it impossible to write, where it is not that the reader has gone. */
 export async function runLines(chat: ChatControl, io: LineIo, front: LineFront): Promise<FrontEnd> {
   const output = new LineWriter(io.output ?? Bun.stdout.writer({ highWaterMark: 64 * 1024 }));
   front.begin?.(text => output.write(text));
@@ -81,16 +83,19 @@ export async function runLines(chat: ChatControl, io: LineIo, front: LineFront):
     for (const event of events) text += front.event(event);
     output.write(text);
   });
+  let end: FrontEnd;
   try {
     const input = readInput(chat, reader, output, front);
     const ends: Promise<FrontEnd>[] = [chat.ended.then(() => "chat"), output.closed.then(() => "output")];
-    const end = await Promise.race([input, ...ends]);
-    return end === "input" && io.stay ? await Promise.race(ends) : end;
+    end = await Promise.race([input, ...ends]);
+    if (end === "input" && io.stay) end = await Promise.race(ends);
   } finally {
     unsubscribe();
     reader.cancel().catch(() => {});
     await output.end();
   }
+  if (output.failure !== undefined) throw output.failure;
+  return end;
 }
 
 async function readInput(
@@ -225,6 +230,8 @@ export class LineSplitter {
 
 /** Writes without ever waiting: what the reader of stdout does not take yet is kept, up to a limit. */
 export class LineWriter {
+  /** Why nothing can be written, where it is not that nobody reads. */
+  failure: Error | undefined;
   readonly #sink: Sink;
   #queue = "";
   #busy = false;
@@ -268,10 +275,10 @@ export class LineWriter {
       this.#busy = true;
       flushed.then(
         () => this.#onTaken(),
-        () => this.#close(),
+        error => this.#onFailed(error),
       );
-    } catch {
-      this.#close();
+    } catch (error) {
+      this.#onFailed(error);
     }
   }
 
@@ -279,6 +286,11 @@ export class LineWriter {
     this.#busy = false;
     if (this.#queue !== "" && this.#open) this.#drain();
     if (!this.#busy) this.#idle?.();
+  }
+
+  #onFailed(error: unknown): void {
+    if (error instanceof Error && codeOf(error) !== "" && !goneCodes.has(codeOf(error))) this.failure = error;
+    this.#close();
   }
 
   #close(): void {

@@ -94,6 +94,20 @@ describe("lines out", () => {
     expect(sink.written).toEqual(["a"]);
   });
 
+  test("what cannot be written for another reason is kept as the failure", async () => {
+    for (const [code, failure] of [
+      ["EPIPE", undefined],
+      ["ENOSPC", "ENOSPC"],
+    ] as const) {
+      const sink = new SlowSink();
+      const writer = new LineWriter(sink);
+      writer.write("a");
+      sink.fail?.(Object.assign(new Error(code), { code }));
+      await writer.closed;
+      expect(writer.failure?.message).toBe(failure);
+    }
+  });
+
   test("a reader that takes nothing at all is given up before it costs all memory", async () => {
     const writer = new LineWriter(new SlowSink());
     const piece = "x".repeat(1024 * 1024);
