@@ -80,6 +80,12 @@ export class Chat implements ChatControl {
   private entryAddress: Address | undefined;
   private saying: string[] = [];
   private events: ChatEvent[] = [];
+  /** What was said before we came, for the first who listens: a thousand posts may hold millions of texts. */
+  private backlog: Post[] = [];
+  /** Its place among the events. */
+  private backlogAt = 0;
+  /** The first so many events are what `open` has to tell, and wait for whoever listens as long as it takes. */
+  private openingEvents = Number.POSITIVE_INFINITY;
   /** What this node said itself: shown when it is on its way. */
   private echoes: { readonly post: Post; texts?: readonly string[] }[] = [];
   private readonly listeners = new Set<(events: readonly ChatEvent[]) => void>();
@@ -124,6 +130,7 @@ export class Chat implements ChatControl {
       warn = message => chat.warn(message);
       early.forEach(warn);
       await chat.join(options);
+      chat.openingEvents = chat.events.length;
       return chat;
     } catch (error) {
       await (chat.leaving ?? chat.shutDown());
@@ -583,15 +590,24 @@ export class Chat implements ChatControl {
     }
     if (this.scribe.isFollowing) this.confirm();
     if (this.listeners.size === 0) {
-      // Nobody listens yet, or ever: the newest are kept, and the first, which tells where this node listens.
-      const excess = this.events.length - limits.unheardEventsMax;
-      if (excess > 0) this.events.splice(1, excess);
+      const excess = this.events.length - this.openingEvents - limits.unheardEventsMax;
+      if (excess > 0) this.events.splice(this.openingEvents, excess);
       return;
     }
+    this.openingEvents = 0;
+    this.tellBacklog();
     if (this.events.length === 0) return;
     const { events } = this;
     this.events = [];
     for (const listener of this.listeners) listener(events);
+  }
+
+  /** Puts what was said before we came in its place: behind those who are here, and before all that came since. */
+  private tellBacklog(): void {
+    if (this.backlog.length === 0) return;
+    const since = this.events.splice(this.backlogAt);
+    for (const post of this.backlog.splice(0)) this.scribe.said(post, true);
+    for (const event of since) this.events.push(event);
   }
 
   /** Asks those linked to us whether they have what we said, until they do. */
@@ -611,7 +627,8 @@ export class Chat implements ChatControl {
     switch (news.type) {
       case "said":
         if (this.isEcho(news)) this.echoes.push({ post: news.post });
-        else this.scribe.said(news.post, news.history);
+        else if (news.history) this.keepBacklog(news.post);
+        else this.scribe.said(news.post, false);
         return;
       case "joined":
         return this.scribe.joined(news.member, news.present);
@@ -646,6 +663,13 @@ export class Chat implements ChatControl {
       default:
         return unreachable(news);
     }
+  }
+
+  private keepBacklog(post: Post): void {
+    // Whoever is ignored now was so when this was said, whenever it is told.
+    if (this.trust.isIgnored(post.author)) return;
+    if (this.backlog.length === 0) this.backlogAt = this.events.length;
+    this.backlog.push(post);
   }
 
   /** Topic and away are state, which whoever sets it may read at once. */

@@ -178,7 +178,7 @@ export const limits = {
   digestEntriesMax: 2_048,
   /** A round trip nobody has measured yet. */
   roundTripGuessMs: 100,
-  /** Events of a chat that nobody has subscribed to. */
+  /** Events of a chat that nobody has subscribed to, beyond those that opening it has to tell. */
   unheardEventsMax: 10_000,
   /** Posts of the backlog that a newcomer is shown; the rest is in the log. */
   historyMaxPosts: 1_000,

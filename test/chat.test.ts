@@ -7,6 +7,7 @@ import { ChatError } from "../lib/errors.ts";
 import { limits } from "../lib/limits.ts";
 import { Transport } from "../lib/net/transport.ts";
 import { Sync } from "../lib/room/sync.ts";
+import type { ChatEvent } from "../lib/ui/view.ts";
 import { clearAway, Guest, scratch } from "./guest.ts";
 
 // On a busy machine processes and sockets take their time.
@@ -129,6 +130,40 @@ describe("what is said", () => {
     expect(heard).toEqual(["one"]);
     // The guest has subscribed after open(), and knows what happened in it.
     expect(alice.events[0]).toMatchObject({ event: "listening", name: "Alice", address: "127.0.0.1" });
+  });
+});
+
+describe("what nobody has listened to yet", () => {
+  const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, text) => `Alice: ${from + text}`);
+
+  test("is all kept of what open() has to tell, however much was said before", async () => {
+    const { unheardEventsMax } = limits;
+    const alice = await Guest.open("Alice");
+    for (let text = 0; text < 3 * unheardEventsMax; text += 1) alice.chat.say(`${text}`);
+    await alice.hears(`${3 * unheardEventsMax - 1}`);
+    const bob = await Guest.open("Bob", alice);
+    await bob.hears(`${3 * unheardEventsMax - 1}`);
+    expect(bob.events.map(({ event }) => event).slice(0, 3)).toEqual(["listening", "join", "message"]);
+    expect(bob.texts).toEqual(numbers(0, 3 * unheardEventsMax));
+  });
+
+  test("is the newest of what came since", async () => {
+    const { unheardEventsMax } = limits;
+    const alice = await Guest.open("Alice");
+    alice.chat.say("0");
+    const dial = { host: "127.0.0.1", port: await alice.port() };
+    const bob = await Chat.open({ name: "Bob", host: "127.0.0.1", dial });
+    alice.chat.watchReach();
+    const end = 2 * unheardEventsMax;
+    for (let text = 1; text < end; text += 1) alice.chat.say(`${text}`);
+    const { id } = await alice.hears(`${end - 1}`);
+    await alice.event("reached", receipt => receipt.id === id && receipt.reached === 1);
+    const heard: ChatEvent[] = [];
+    bob.subscribe(events => heard.push(...events));
+    await bob.leave();
+    const texts = heard.flatMap(event => (event.event === "message" ? `${event.name}: ${event.text}` : []));
+    expect(heard.map(({ event }) => event).slice(0, 3)).toEqual(["listening", "join", "message"]);
+    expect(texts).toEqual([...numbers(0, 1), ...numbers(end - unheardEventsMax, end)]);
   });
 });
 
