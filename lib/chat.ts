@@ -213,6 +213,8 @@ export class Chat implements ChatControl {
   }
 
   say(text: string): void {
+    // It would come behind our goodbye.
+    if (this.leaving !== undefined) return;
     this.saying.push(textBodyOf(text));
     this.scheduleTurn();
   }

@@ -358,4 +358,16 @@ describe("leaving", () => {
     expect(alice.all("leave")).toHaveLength(1);
     await bob.chat.ready();
   });
+
+  test("ends what is said: a text behind the goodbye is none", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    await alice.joins("Bob");
+    bob.chat.say("before");
+    const left = bob.chat.leave();
+    bob.chat.say("behind");
+    await left;
+    await alice.event("leave");
+    expect([alice.texts, bob.texts]).toEqual([["Bob: before"], ["Bob: before"]]);
+  });
 });

@@ -1,9 +1,9 @@
 /**
  * Lines in, lines out: what the plain and the JSON front share.
  *
- * Invariants: lines that arrive in one chunk are handled in one turn of the loop, so that the core bundles them; memory stays
- * bounded whatever stdin sends and however slowly stdout is read; nothing here touches `process.stdin` or `process.stdout`,
- * which cost 13 ms each at start-up.
+ * Invariants: lines that arrive in one piece are handled in one turn of the loop, so that the core bundles them; whatever stdin
+ * sends and however slowly stdout is read, sockets and signals get their turn and memory stays bounded; nothing here touches
+ * `process.stdin` or `process.stdout`, which cost 13 ms each at start-up.
  */
 import { ChatError, codeOf } from "../errors.ts";
 import { submit } from "./commands.ts";
@@ -12,6 +12,10 @@ import type { ChatControl, ChatEvent } from "./view.ts";
 
 /** A full text in JSON, each byte as `\u0000`, and the rest of its command. What is longer cannot be said anyway. */
 const lineMaxBytes = 448 * 1024;
+/** Input that never pauses, such as `yes` or a file, leaves the loop to sockets and signals after so long … */
+const turnMs = 4;
+/** … and is looked at in such pieces: a file comes in half a MiB at once, which is as many lines where they are empty. */
+const pieceBytes = 64 * 1024;
 /** What may wait for whoever reads stdout. Then it is as good as closed. */
 const outputMaxCharacters = 64 * 1024 * 1024;
 /** Whoever reads stdout has so long to take the last of it. */
@@ -117,16 +121,31 @@ async function readInput(
       if (goesOn) replies += front.overlong(bytes);
     },
   );
+  const answer = () => {
+    output.write(replies);
+    replies = "";
+  };
+  let turnAt = performance.now();
   for (;;) {
     // A terminal that went away is an error for the reader (EIO) and the end for us.
     const { value } = await reader.read().catch(() => ({ value: undefined }));
-    if (value === undefined) splitter.end();
-    else splitter.push(value);
-    output.write(replies);
-    replies = "";
-    if (!goesOn) return "quit";
-    if (value === undefined) return "input";
-    await chat.ready();
+    if (value === undefined) {
+      splitter.end();
+      answer();
+      return goesOn ? "input" : "quit";
+    }
+    for (let at = 0; at < value.length; at += pieceBytes) {
+      splitter.push(value.subarray(at, at + pieceBytes));
+      answer();
+      if (!goesOn) return "quit";
+      await chat.ready();
+      // Promises that are kept already are no turn of the loop.
+      if (performance.now() - turnAt > turnMs) {
+        await new Promise(setImmediate);
+        turnAt = performance.now();
+      }
+      if (chat.isLeaving) return "input";
+    }
   }
 }
 

@@ -153,6 +153,8 @@ export interface ChatControl {
   watchReach(): void;
   /** Resolves when the node can take more texts; a script that pipes faster than the room reads waits here. */
   ready(): Promise<void>;
+  /** Goodbye is being said: nothing more can be. */
+  readonly isLeaving: boolean;
   /** Says goodbye, hands over what was said, and ends. Resolves when it is done; a second call gives the same promise. */
   leave(): Promise<void>;
   /** Events in order, in batches as they come. Returns the way to stop. */

@@ -76,6 +76,25 @@ test("20,000 lines piped into one of three arrive whole and in order at both oth
   }
 });
 
+// What has the next byte at once, always: one line without an end, noise, and lines.
+test.each([
+  ["< /dev/zero", ""],
+  ["< /dev/urandom", ""],
+  ["", "yes flood |"],
+])("input without an end (%s%s) keeps nobody from coming in, nor from ending it by a signal", async (from, pipe) => {
+  await using world = await World.open();
+  const words = `Yes --stay --volatile --host 127.0.0.1`;
+  const yes = world.shell(`${pipe} sh -c 'echo $$; exec "$P2PCHAT" ${words} ${from}'`);
+  const port = await yes.port();
+  const bob = world.pipe(["Bob", "127.0.0.1", port]);
+  await bob.line(">INFO: Yes joined.");
+  bob.write("/ignore Yes\n");
+  await yes.line(">INFO: Bob joined.");
+  process.kill(Number(yes.lines[0]), "SIGTERM");
+  expect(await yes.exited).toBe(0);
+  await bob.line(">INFO: Yes left.");
+});
+
 test("with --stay a node goes on after stdin has ended", async () => {
   await using world = await World.open();
   const alice = world.pipe(["Alice", "--stay"]);

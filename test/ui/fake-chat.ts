@@ -175,7 +175,10 @@ export class FakeChat implements ChatControl {
     this.emit({ event: "rename", member: "00000000000000a1", from, to: name });
   }
 
+  isLeaving = false;
+
   leave(): Promise<void> {
+    this.isLeaving = true;
     this.#ended.resolve();
     return this.ended;
   }

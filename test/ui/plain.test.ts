@@ -38,6 +38,29 @@ test("nothing more is read while the room cannot take it", async () => {
   expect(chat.said).toEqual(["one", "two"]);
 });
 
+/** Has the next line at once, each time, so that nothing is ever waited for; it ends, or a front that starves would not. */
+function flood(lines: number): ReadableStream<Uint8Array> {
+  const line = Buffer.from("flood\n");
+  let left = lines;
+  return new ReadableStream({
+    pull(controller) {
+      left -= 1;
+      if (left < 0) controller.close();
+      else controller.enqueue(line);
+    },
+  });
+}
+
+test("input that never pauses leaves the loop its turns, and is not read on once the chat is leaving", async () => {
+  const chat = new FakeChat();
+  setTimeout(() => {
+    chat.isLeaving = true;
+  });
+  const output = { write: () => 0, flush: () => 0 };
+  expect(await runPlain(chat, { stay: false, input: flood(1_000_000), output })).toBe("input");
+  expect(chat.said.length).toBeLessThan(1_000_000);
+});
+
 test("a batch of events is one write", async () => {
   const chat = new FakeChat();
   const { writes } = await run(runPlain, chat, [() => chat.emit(join("Bob"), message("a"), message("b\nc"))]);
