@@ -49,6 +49,8 @@ export interface ChatOptions {
   readonly words?: string | undefined;
   /** How long what was said is kept, ms; for ever if absent. */
   readonly keepMs?: number | undefined;
+  /** Aborted, the chat leaves. While it is being opened `open` then throws the reason, with goodbye said where one is known. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** The link id of the first dial. The core counts up from there, and further tries to get in count down. */
@@ -116,14 +118,16 @@ export class Chat implements ChatControl {
   /**
    * Opens a room, or joins one. Resolves when the node listens and, with `dial`, knows what the room knows.
    * Throws `ChatError`: `bad_name`, `unreachable`, `refused`, `name_taken`, `wrong_key`; `StoreError` when this identity
-   * is in use by another process.
+   * is in use by another process; the reason of `signal`.
    */
   static async open(options: ChatOptions): Promise<Chat> {
+    options.signal?.throwIfAborted();
     const name = checkName(options.name);
     const early: string[] = [];
     let warn = (message: string): void => void early.push(message);
     const store = openStore(options.data, name, message => warn(message));
     const chat = new Chat(options, name, store, identityOf(store.secrets()));
+    if (options.signal !== undefined) chat.heed(options.signal);
     try {
       await chat.listen(options);
       // What is amiss comes behind the first line, which others wait for.
@@ -376,6 +380,16 @@ export class Chat implements ChatControl {
   }
 
   // Opening and ending.
+
+  private heed(signal: AbortSignal): void {
+    const leave = () => {
+      this.joining?.reject(signal.reason);
+      void this.leave();
+    };
+    signal.addEventListener("abort", leave, { once: true });
+    // It may serve many chats.
+    void this.ended.then(() => signal.removeEventListener("abort", leave));
+  }
 
   private async listen({ host, port: wanted = 0 }: ChatOptions): Promise<void> {
     this.hosts = localAddresses(host).slice(0, limits.addressesMax);

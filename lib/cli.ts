@@ -75,8 +75,12 @@ async function besides(command: Exclude<Command, { type: "help" | "version" | "c
       return doctor(command.options);
     case "completions":
       return completions(command.shell);
-    case "send":
-      return send(await settingsOf(command.options, command.options.name), command.text, complain);
+    case "send": {
+      leaveOnSignals();
+      isKnown = true;
+      const settings = await settingsOf(command.options, command.options.name);
+      return send({ ...settings, signal: leaving.signal }, command.text, complain);
+    }
     case "history": {
       const directory = command.options.data ?? dataDirectory(Bun.env);
       if (directory !== undefined) return history(command.options, directory, command);
@@ -107,14 +111,18 @@ async function chat(options: Options): Promise<number> {
     complain(NAME_MISSING);
     return EXIT.usage;
   }
+  leaveOnSignals();
   const name = options.name ?? (await askFirstName());
   if (name === undefined) return EXIT.left;
-  const start = await startOf(options, await settingsOf(options, name), mode);
-  const looks = mode === "terminal" && start.entrances.length === 0 && !options.fresh && !options.private;
-  const opened = looks ? await openNear(options, start) : await openFirst(start, mode === "terminal");
-  if (opened === undefined) return EXIT.left;
-  leaveOnSignals(opened.chat);
-  return run(opened, mode, options);
+  try {
+    const start = await startOf(options, await settingsOf(options, name), mode);
+    const looks = mode === "terminal" && start.entrances.length === 0 && !options.fresh && !options.private;
+    const opened = looks ? await openNear(options, start) : await openFirst(start, mode === "terminal");
+    return opened === undefined ? EXIT.left : await run(opened, mode, options);
+  } catch (error) {
+    if (error === leaving.signal.reason) return EXIT.left;
+    throw error;
+  }
 }
 
 async function settingsOf(options: Options, name: string): Promise<ChatOptions> {
@@ -153,7 +161,7 @@ interface Opened extends Start {
 /** Tries the ways in, one after the other. On a terminal what is amiss is asked for. */
 async function openFirst({ settings, entrances, ...rest }: Start, asks: boolean): Promise<Opened> {
   const open = async (wanted: ChatOptions) =>
-    asks ? openPatiently(wanted, rest.asked) : { settings: wanted, chat: await Chat.open(wanted) };
+    asks ? openPatiently(wanted, rest.asked) : { settings: wanted, chat: await openChat(wanted) };
   if (entrances.length === 0) return { ...rest, entrances, ...(await open(settings)) };
   let failure: unknown;
   for (const dial of entrances.slice(0, ENTRANCES_MAX)) {
@@ -254,13 +262,37 @@ function tellWords({ chat: opened, settings: { words } }: Opened, mode: Mode, is
   else opened.notify(sentence);
 }
 
-/** Before a chat is open there is nothing to say goodbye to, so until here a signal just ends the program. */
-function leaveOnSignals(opened: Chat): void {
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-    process.on(signal, () => {
-      if (opened.isLeaving && signal === "SIGINT") process.exit(EXIT.interrupted);
-      void opened.leave();
-    });
+// Signals.
+
+/** Aborted by the first. */
+const leaving = new AbortController();
+/** Others may know of us, and are told that we leave. */
+let isKnown = false;
+let current: Chat | undefined;
+
+/** A chat that leaves at a signal, also while it is only being opened. */
+async function openChat(settings: ChatOptions): Promise<Chat> {
+  isKnown = true;
+  try {
+    current = await Chat.open({ ...settings, signal: leaving.signal });
+    return current;
+  } catch (error) {
+    isKnown = false;
+    throw error;
+  }
+}
+
+/** From the first question on; a signal that comes before there is anybody to say goodbye to just ends the program. */
+function leaveOnSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => onSignal(signal));
+}
+
+/** Who cannot wait for the goodbye ends it by a second Ctrl-C. */
+function onSignal(signal: "SIGINT" | "SIGTERM" | "SIGHUP"): void {
+  const isSaid = leaving.signal.aborted || current?.isLeaving === true;
+  if (isSaid && signal === "SIGINT") process.exit(EXIT.interrupted);
+  if (!isKnown) process.exit(EXIT.left);
+  leaving.abort(new ChatError("refused", `ended by ${signal} before it was done`));
 }
 
 // The conversation at start-up, on a terminal only.
@@ -376,7 +408,7 @@ async function openPatiently(wanted: ChatOptions, asked = false): Promise<Pick<O
 
 async function openVisibly(settings: ChatOptions): Promise<Chat> {
   const { dial } = settings;
-  const opening = Chat.open(settings);
+  const opening = openChat(settings);
   return dial === undefined ? opening : withSpinner(`Connecting to ${dial.host}:${dial.port}`, opening);
 }
 
@@ -385,11 +417,15 @@ async function withSpinner<T>(message: string, opening: Promise<T>): Promise<T> 
   let stop = () => {};
   let done = false;
   const timer = setTimeout(async () => {
-    const { plain, spinner } = await prompts();
+    const { plain, settings, spinner } = await prompts();
     if (done) return;
     const wheel = spinner(plain);
     wheel.start(message);
-    stop = () => wheel.clear();
+    const release = leaveUnderSpinner(settings);
+    stop = () => {
+      wheel.clear();
+      release();
+    };
   }, SPINNER_DELAY_MS);
   try {
     return await opening;
@@ -399,6 +435,30 @@ async function withSpinner<T>(message: string, opening: Promise<T>): Promise<T> 
     stop();
   }
 }
+
+/**
+ * A spinner of clack's ends the program there and then, without a goodbye, at Ctrl-C and Escape, which are keys in raw mode, and
+ * when the terminal goes away. Until this is taken back it leaves.
+ */
+function leaveUnderSpinner({ aliases }: typeof import("@clack/prompts")["settings"]): () => void {
+  const cancels = [...aliases].filter(([, action]) => action === "cancel");
+  const onKey = (key: string | undefined, { name }: { readonly name?: string }) => {
+    if (cancels.some(([alias]) => alias === key || alias === name)) onSignal("SIGINT");
+  };
+  for (const [alias] of cancels) aliases.delete(alias);
+  const { stdin, stdout } = process;
+  stdin.on("keypress", onKey);
+  // That of its readline has nobody to tell, and throws. Ours stays: what the spinner writes last fails later.
+  stdin.removeAllListeners("error");
+  for (const stream of [stdin, stdout]) stream.off("error", onTerminalGone).on("error", onTerminalGone);
+  return () => {
+    stdin.off("keypress", onKey);
+    for (const [alias, action] of cancels) aliases.set(alias, action);
+  };
+}
+
+/** SIGHUP tells the same. */
+function onTerminalGone(): void {}
 
 // How it ends.
 

@@ -283,6 +283,53 @@ describe("the same key elsewhere", () => {
   });
 });
 
+describe("a signal", () => {
+  const reason = new Error("enough");
+
+  test("while joining ends it: others read that one left, and open() throws the reason", async () => {
+    const alice = await Guest.open("Alice");
+    const ending = new AbortController();
+    // What the room has is not told, so that the joining goes on.
+    using _untold = spyOn(Sync.prototype, "onHave").mockImplementation(() => {});
+    const dial = { host: "127.0.0.1", port: await alice.port() };
+    const opening = Chat.open({ name: "Bob", host: "127.0.0.1", dial, signal: ending.signal });
+    await alice.joins("Bob");
+    ending.abort(reason);
+    await expect(opening).rejects.toBe(reason);
+    expect(await alice.event("leave")).toMatchObject({ name: "Bob", reason: "quit" });
+  });
+
+  test("before anybody has answered ends it at once, and leaves neither a lock nor a port behind", async () => {
+    const connected = Promise.withResolvers<void>();
+    using silent = Bun.listen({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: { open: () => connected.resolve(), data() {} },
+    });
+    const data = scratch();
+    const ending = new AbortController();
+    const options = { name: "Bob", host: "127.0.0.1", data };
+    const opening = Chat.open({ ...options, dial: { host: "127.0.0.1", port: silent.port }, signal: ending.signal });
+    await connected.promise;
+    ending.abort(reason);
+    await expect(opening).rejects.toBe(reason);
+    await (await Guest.open("Bob", undefined, { data })).leaves();
+    await expect(Chat.open({ ...options, signal: ending.signal })).rejects.toBe(reason);
+  });
+
+  test("later is as good as leave()", async () => {
+    const alice = await Guest.open("Alice");
+    const ending = new AbortController();
+    const bob = await Guest.open("Bob", alice, { signal: ending.signal });
+    await alice.joins("Bob");
+    bob.chat.say("last words");
+    ending.abort();
+    await bob.chat.ended;
+    expect(await alice.event("leave")).toMatchObject({ name: "Bob", reason: "quit" });
+    expect(alice.texts).toEqual(["Bob: last words"]);
+  });
+});
+
 describe("a disk", () => {
   test("keeps the identity and what was said, so that one comes back as the same member and misses nothing", async () => {
     const data = scratch();

@@ -469,6 +469,14 @@ describe("on a terminal", () => {
     expect(await terminal.exited).toBe(0);
   });
 
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("leaves on %s while it asks, as on Ctrl-C", async signal => {
+    await using terminal = start();
+    await terminal.until("What shall others call you?");
+    terminal.kill(signal);
+    expect(await terminal.exited).toBe(0);
+    expect(terminal.isRaw()).toBe(false);
+  });
+
   test("offers a free name where the name is taken", async () => {
     const { port } = await startNode("Bob");
     await using terminal = start("bob", `127.0.0.1:${port}`, "--volatile");

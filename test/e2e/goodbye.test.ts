@@ -1,10 +1,14 @@
 /** However one goes, the others read it, and only who could not say it is lost. */
-import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { afterEach, describe, expect, setDefaultTimeout, spyOn, test } from "bun:test";
 import { existsSync } from "node:fs";
+import { Compare } from "../../lib/room/compare.ts";
+import { clearAway, Guest } from "../guest.ts";
 import { portOn, World } from "./program.ts";
 import type { Terminal } from "./terminal.ts";
 
 setDefaultTimeout(60_000);
+
+afterEach(clearAway);
 
 /** Sooner than a link that falls silent is given up. */
 const AT_ONCE_MS = 10_000;
@@ -32,6 +36,53 @@ describe.each(ways)("by %s", (_name, go) => {
     go(bob);
     await alice.until(/→ Bob joined\n← Bob left\n• nobody else is here.*\nAlice ⋅ 1 ›/, "← Bob left", AT_ONCE_MS);
     expect(await bob.exited).toBe(0);
+  });
+});
+
+describe("as soon as others know of one, and it has not yet heard what there is", () => {
+  const waysOut = [
+    ["SIGINT", (bob: Terminal) => bob.kill("SIGINT")],
+    ["SIGTERM", (bob: Terminal) => bob.kill("SIGTERM")],
+    ["SIGHUP", (bob: Terminal) => bob.kill("SIGHUP")],
+    ["Ctrl-C", (bob: Terminal) => bob.type("\x03")],
+    ["a closed terminal", (bob: Terminal) => bob.close()],
+  ] as const;
+
+  test.each(waysOut)("%s is a way to leave, too", async (name, go) => {
+    await using world = await World.open();
+    using _silent = spyOn(Compare.prototype, "onList").mockImplementation(() => {});
+    const alice = await Guest.open("Alice");
+    const bob = world.terminal(["Bob", "127.0.0.1", String(await alice.port())]);
+    await alice.joins("Bob");
+    await bob.until("Connecting to");
+    go(bob);
+    expect(await bob.exited).toBe(0);
+    if (name !== "a closed terminal") expect(bob.isRaw()).toBe(false);
+    expect(await alice.event("leave")).toMatchObject({ name: "Bob", reason: "quit" });
+  });
+
+  test("a signal ends `send` with a goodbye, and says that it is not done", async () => {
+    await using world = await World.open();
+    using _silent = spyOn(Compare.prototype, "onList").mockImplementation(() => {});
+    const alice = await Guest.open("Alice");
+    const bob = world.pipe(["send", "Bob", "127.0.0.1", String(await alice.port()), "hello"]);
+    await alice.joins("Bob");
+    bob.kill("SIGTERM");
+    expect([await bob.exited, bob.complaints]).toEqual([1, "p2pchat: ended by SIGTERM before it was done\n"]);
+    expect(await alice.event("leave")).toMatchObject({ name: "Bob", reason: "quit" });
+  });
+
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s between pipes, too", async signal => {
+    await using world = await World.open();
+    const alice = world.pipe(["Alice"]);
+    const port = await alice.port();
+    for (const name of ["Bob", "Carol", "Dave"]) {
+      const other = world.pipe([name, "127.0.0.1", port]);
+      await alice.line(`>INFO: ${name} joined.`);
+      other.kill(signal);
+      expect([await other.exited, other.complaints]).toEqual([0, ""]);
+      await alice.line(`>INFO: ${name} left.`);
+    }
   });
 });
 

@@ -165,7 +165,9 @@ describe("an identity", () => {
     for (const words of [["Alice"], ["alice", "127.0.0.1", port], ["Alice", "--json"]]) {
       const second = world.pipe(words);
       expect(await second.exited).toBe(1);
-      expect([second.lines, second.complaints]).toEqual([[], `p2pchat: ${words[0]} is ${rest}\n`]);
+      const message = `${words[0]} is ${rest}`;
+      const told = words.includes("--json") ? [{ event: "error", code: "refused", message }] : [];
+      expect([second.events, second.complaints]).toEqual([told, `p2pchat: ${message}\n`]);
     }
     alice.type("all is well\r");
     await alice.until("Alice: all is well");

@@ -12,9 +12,11 @@ const LOST_MS = 20_000;
 /** Listens, says nothing, and never hangs up. */
 async function silentServer() {
   const listening = Promise.withResolvers<void>();
+  const connected = Promise.withResolvers<void>();
   const sockets = new Set<{ destroy(): void }>();
   const server = createServer(socket => {
     sockets.add(socket);
+    connected.resolve();
     socket.on("error", () => {});
   }).listen(0, "127.0.0.1", listening.resolve);
   await listening.promise;
@@ -22,6 +24,8 @@ async function silentServer() {
   if (address === null || typeof address === "string") throw new Error("it has no port");
   return {
     port: String(address.port),
+    /** Somebody is there. */
+    connected: connected.promise,
     [Symbol.dispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();
@@ -127,6 +131,25 @@ describe.concurrent("what takes its time", () => {
     await bob.until(`Connecting to 127.0.0.1:${server.port}`);
     expect(await bob.exited).toBe(1);
     await bob.until(/it accepted the connection and then said\s+nothing/);
+    expect(bob.isRaw()).toBe(false);
+  });
+
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s ends it at once, as asked", async signal => {
+    await using world = await World.open();
+    using server = await silentServer();
+    const bob = world.pipe(["Bob", "127.0.0.1", server.port]);
+    await server.connected;
+    bob.kill(signal);
+    expect([await bob.exited, bob.lines, bob.complaints]).toEqual([0, [], ""]);
+  });
+
+  test("Ctrl-C ends it, too, and gives the terminal back", async () => {
+    await using world = await World.open();
+    using server = await silentServer();
+    const bob = world.terminal(["Bob", "127.0.0.1", server.port]);
+    await bob.until(`Connecting to 127.0.0.1:${server.port}`);
+    bob.type("\x03");
+    expect(await bob.exited).toBe(0);
     expect(bob.isRaw()).toBe(false);
   });
 
