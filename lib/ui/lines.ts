@@ -5,7 +5,7 @@
  * sends and however slowly stdout is read, sockets and signals get their turn and memory stays bounded; nothing here touches
  * `process.stdin` or `process.stdout`, which cost 13 ms each at start-up.
  */
-import { ChatError, codeOf } from "../errors.ts";
+import { assert, ChatError, codeOf } from "../errors.ts";
 import { submit } from "./commands.ts";
 import type { Talk } from "./talk.ts";
 import type { ChatControl, ChatEvent } from "./view.ts";
@@ -16,6 +16,8 @@ const lineMaxBytes = 448 * 1024;
 const turnMs = 4;
 /** … and is looked at in such pieces: a file comes in half a MiB at once, which is as many lines where they are empty. */
 const pieceBytes = 64 * 1024;
+/** Made into text at once. A history may be of millions of texts. */
+const pieceMinCharacters = 1024 * 1024;
 /** What may wait for whoever reads stdout. Then it is as good as closed. */
 const outputMaxCharacters = 64 * 1024 * 1024;
 /** Whoever reads stdout has so long to take the last of it. */
@@ -83,16 +85,20 @@ export async function runLines(chat: ChatControl, io: LineIo, front: LineFront):
   front.begin?.(text => output.write(text));
   const reader = (io.input ?? Bun.stdin.stream()).getReader();
   const unsubscribe = chat.subscribe(events => {
-    let text = "";
-    for (const event of events) text += front.event(event);
-    output.write(text);
+    const pieces = textOf(events, front);
+    output.write(pieces.next().value ?? "");
+    // One at a time: whatever else comes while it is taken counts against what may wait.
+    if (output.isLong) for (const text of pieces) output.write(text);
+    else output.writeLong(pieces);
   });
   let end: FrontEnd;
   try {
     const input = readInput(chat, reader, output, front);
     const ends: Promise<FrontEnd>[] = [chat.ended.then(() => "chat"), output.closed.then(() => "output")];
     end = await Promise.race([input, ...ends]);
-    if (end === "input" && io.stay) end = await Promise.race(ends);
+    // Who has asked for nothing but the history gets it.
+    const told = io.stay ? [] : [output.longTaken.then(() => end)];
+    if (end === "input") end = await Promise.race([...told, ...ends]);
   } finally {
     unsubscribe();
     reader.cancel().catch(() => {});
@@ -100,6 +106,17 @@ export async function runLines(chat: ChatControl, io: LineIo, front: LineFront):
   }
   if (output.failure !== undefined) throw output.failure;
   return end;
+}
+
+function* textOf(events: readonly ChatEvent[], front: LineFront): Generator<string, undefined> {
+  let text = "";
+  for (const event of events) {
+    text += front.event(event);
+    if (text.length < pieceMinCharacters) continue;
+    yield text;
+    text = "";
+  }
+  yield text;
 }
 
 async function readInput(
@@ -252,6 +269,9 @@ export class LineWriter {
   /** Why nothing can be written, where it is not that nobody reads. */
   failure: Error | undefined;
   readonly #sink: Sink;
+  /** Ahead of the queue: each piece is made when the last has been taken. */
+  #long: Iterator<string> | undefined;
+  #longTaken = Promise.withResolvers<void>();
   #queue = "";
   #busy = false;
   #open = true;
@@ -274,6 +294,26 @@ export class LineWriter {
     else if (!this.#busy) this.#drain();
   }
 
+  /** Writes what would be too much as one text; what is written from now on comes behind it. */
+  writeLong(pieces: Iterator<string>): void {
+    assert(!this.isLong, "one at a time");
+    const first = pieces.next();
+    if (first.done === true || !this.#open) return;
+    this.#long = after(this.#queue + first.value, pieces);
+    this.#queue = "";
+    this.#longTaken = Promise.withResolvers();
+    if (!this.#busy) this.#drain();
+  }
+
+  get isLong(): boolean {
+    return this.#long !== undefined;
+  }
+
+  /** Resolves when nothing long is left. */
+  get longTaken(): Promise<void> {
+    return this.isLong ? this.#longTaken.promise : Promise.resolve();
+  }
+
   /** Resolves when everything has been taken, or will not be. */
   async end(): Promise<void> {
     if (!this.#busy || !this.#open) return;
@@ -284,15 +324,26 @@ export class LineWriter {
     clearTimeout(timer);
   }
 
-  #drain(): void {
+  #take(): string {
+    const piece = this.#long?.next();
+    if (piece?.done === false) return piece.value;
+    this.#endLong();
     const text = this.#queue;
     this.#queue = "";
+    return text;
+  }
+
+  #drain(): void {
+    const text = this.#take();
+    if (text === "" && !this.isLong) return;
     try {
       const written = this.#sink.write(text);
       const flushed = written instanceof Promise ? written : this.#sink.flush();
-      if (!(flushed instanceof Promise)) return;
+      if (!(flushed instanceof Promise) && !this.isLong) return;
       this.#busy = true;
-      flushed.then(
+      // A file takes all at once, which is no reason to do nothing else.
+      const taken = flushed instanceof Promise ? flushed : new Promise(setImmediate);
+      taken.then(
         () => this.#onTaken(),
         error => this.#onFailed(error),
       );
@@ -303,8 +354,13 @@ export class LineWriter {
 
   #onTaken(): void {
     this.#busy = false;
-    if (this.#queue !== "" && this.#open) this.#drain();
+    if ((this.#queue !== "" || this.isLong) && this.#open) this.#drain();
     if (!this.#busy) this.#idle?.();
+  }
+
+  #endLong(): void {
+    this.#long = undefined;
+    this.#longTaken.resolve();
   }
 
   #onFailed(error: unknown): void {
@@ -315,7 +371,13 @@ export class LineWriter {
   #close(): void {
     this.#open = false;
     this.#queue = "";
+    this.#endLong();
     this.#closed.resolve();
     this.#idle?.();
   }
+}
+
+function* after(first: string, rest: Iterator<string>): Generator<string> {
+  yield first;
+  for (let piece = rest.next(); !piece.done; piece = rest.next()) yield piece.value;
 }

@@ -23,6 +23,31 @@ test("every event is a line as it is, notices are left out", async () => {
   expect(writes).toHaveLength(1);
 });
 
+test("a history larger than what may wait for a reader is told whole, as fast as that reads", async () => {
+  const chat = new FakeChat();
+  const texts = 1_200;
+  // Each byte is six in JSON.
+  const old = { ...message("\x01".repeat(10 * 1024)), history: true };
+  let lines = 0;
+  const output = {
+    async write(text: string) {
+      await new Promise(setImmediate);
+      lines += text.split("\n").length - 1;
+      return text.length;
+    },
+    flush: () => 0,
+  };
+  const input = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      chat.emit(...Array.from({ length: texts }, () => old));
+      chat.emit(join("Bob"));
+      controller.close();
+    },
+  });
+  expect(await runJson(chat, { stay: false, input, output })).toBe("input");
+  expect(lines).toBe(texts + 1);
+});
+
 test("warnings are told to whoever looks after the program, and are no events", async () => {
   const chat = new FakeChat();
   const warnings: string[] = [];

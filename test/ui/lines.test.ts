@@ -83,6 +83,31 @@ describe("lines out", () => {
     await end;
   });
 
+  test("what is long is made as it is taken, between what was written before and after", async () => {
+    const sink = new SlowSink();
+    const writer = new LineWriter(sink);
+    let made = 0;
+    const pieces = ["1", "2", "3"].values().map(piece => {
+      made += 1;
+      return piece;
+    });
+    for (const text of ["a", "b"]) writer.write(text);
+    writer.writeLong(pieces);
+    writer.write("c");
+    const end = writer.longTaken;
+    for (const [written, count] of [
+      ["b1", 1],
+      ["2", 2],
+      ["3", 3],
+      ["c", 3],
+    ] as const) {
+      sink.take?.();
+      for (let turn = 0; turn < 3; turn += 1) await Promise.resolve();
+      expect([sink.written.at(-1), made]).toEqual([written, count]);
+    }
+    await end;
+  });
+
   test("a reader that has gone closes the writer, and later writes are dropped", async () => {
     const sink = new SlowSink();
     const writer = new LineWriter(sink);
