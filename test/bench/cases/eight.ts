@@ -6,9 +6,9 @@ import { peersFor } from "../peers.ts";
 import { BARE_TLS, type Contender, each, firstOf, flood, inRoom, OURS, paced, percentiles, roomRow } from "../rooms.ts";
 
 const SIZE = 8;
-const FAN_OUT_LINES = 60_000;
-const EVERYBODY_LINES = 20_000;
-const WARM_UP_SHARE = 0.3;
+const FAN_OUT_LINES = 120_000;
+const EVERYBODY_LINES = 40_000;
+const WARM_UP_SHARE = 1;
 const PACED_TEXTS = 240;
 const PACED_PER_SECOND = 100;
 const SLOW_READER_LINES = 40_000;

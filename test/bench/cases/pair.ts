@@ -21,19 +21,19 @@ import {
 } from "../rooms.ts";
 import { rawStream } from "./raw.ts";
 
-const LINES = 200_000;
-/** Enough for the compiler inside Bun to have seen everything. */
-const WARM_UP_LINES = 60_000;
+const LINES = 600_000;
+/** Until all is compiled by its last tier and memory goes round: a second and more on a slow machine. */
+const WARM_UP_LINES = 600_000;
 const ROUND_TRIPS = 1_000;
 const WARM_UP_ROUND_TRIPS = 300;
 /** Some servers take 40 ms for each (Nagle's algorithm). */
 const ECHO_MAX_MS = 2_000;
 const PACED_TEXTS = 200;
 const PACED_PER_SECOND = 100;
-const SINGLE_POSTS = 10_000;
-const WARM_UP_POSTS = 3_000;
+const SINGLE_POSTS = 20_000;
+const WARM_UP_POSTS = 10_000;
 const BIG_TEXT_BYTES = 64 * 1024;
-const BIG_TEXTS = 2_000;
+const BIG_TEXTS = 4_000;
 const STREAM_BYTES = 256 * 1024 * 1024;
 
 async function speed(contender: Contender): Promise<Sample> {
@@ -61,7 +61,7 @@ async function delay(contender: Contender): Promise<Sample> {
 async function bigTexts(): Promise<Sample> {
   return inRoom(OURS, 2, async cast => {
     const request = { bytes: BIG_TEXT_BYTES, perTurn: 1 };
-    await flood(cast, [firstOf(cast)], { texts: BIG_TEXTS / 4, ...request });
+    await flood(cast, [firstOf(cast)], { texts: BIG_TEXTS / 2, ...request });
     const { perSecond } = await flood(cast, [firstOf(cast)], { texts: BIG_TEXTS, ...request });
     return { megabytes: (perSecond * BIG_TEXT_BYTES) / 1e6 };
   });
