@@ -83,7 +83,7 @@ export class Link implements Worker {
   private timer: Timer | undefined;
   private everUp = false;
   /** Who is there, once it is up. */
-  private peer: MemberId | undefined;
+  peer: MemberId | undefined;
   allowance = allowanceOf(0, 0);
 
   constructor(
@@ -295,8 +295,8 @@ export class Link implements Worker {
     if (this.phase !== "open") return;
     if (message.type !== "post")
       return this.turns.charge(this, limits.messageCostUs + (bytes * limits.entryByteCostNs) / 1_000, now);
-    this.turns.said(this, now);
     const { author, kind } = message.post;
+    this.turns.said(this, author, now);
     const byteCostNs = kind === PostKind.text ? limits.textByteCostNs : limits.entryByteCostNs;
     const costUs = limits.checkCostUs + (bytes * byteCostNs) / 1_000;
     this.turns.charge(this, author === this.peer ? costUs : costUs / limits.relayDiscount, now);

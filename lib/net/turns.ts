@@ -15,10 +15,13 @@
  * over measured time, as it was, a link whose slice met a pause of 18 ms paid for it with 17 turns.)
  */
 import { Bucket } from "../bucket.ts";
+import type { MemberId } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 
 /** Whoever takes turns. Everything here is by `performance.now()`. */
 export interface Worker {
+  /** Who is at the other end. */
+  readonly peer: MemberId | undefined;
   /** Of work that it may ask for, in ms. */
   readonly allowance: Bucket;
   /** Works until then, or until it has nothing left to do; returns whether something is left. */
@@ -32,8 +35,8 @@ export function allowanceOf(ms: number, now: number): Bucket {
 export class Turns {
   /** Those that are behind; whoever was served last is last. */
   private readonly waiting = new Set<Worker>();
-  /** All that have handed us a post, and when they last did. */
-  private readonly speakers = new Map<Worker, number>();
+  /** All that have handed us a post, by whom the newest was, and when; and when the newest came by anybody else. */
+  private readonly speakers = new Map<Worker, { author: MemberId; at: number; othersAt: number }>();
   /** Those that have spent more time than they had and not gained it back. */
   private readonly debtors = new Set<Worker>();
   /** What newcomers begin with comes out of this. */
@@ -72,9 +75,18 @@ export class Turns {
     this.hurryUntil = until;
   }
 
-  /** `worker` has handed us a post. */
-  said(worker: Worker, now: number): void {
-    this.speakers.set(worker, now);
+  /** `worker` has handed us a post by `author`. */
+  said(worker: Worker, author: MemberId, now: number): void {
+    const known = this.speakers.get(worker);
+    if (known === undefined) {
+      this.speakers.set(worker, { author, at: now, othersAt: Number.NEGATIVE_INFINITY });
+      return;
+    }
+    if (known.author !== author) {
+      known.author = author;
+      known.othersAt = known.at;
+    }
+    known.at = now;
   }
 
   /** What `worker` has used, in µs. Where many are in debt, they share what one of them gains. */
@@ -87,12 +99,14 @@ export class Turns {
     if (many > 1) for (const debtor of this.debtors) if (debtor.allowance.level(now) >= 0) this.debtors.delete(debtor);
   }
 
-  /** Whether `worker` is in debt while others talk. */
+  /** Whether `worker` is in debt while others talk. What it has said itself may come from others, too. */
   mustWait(worker: Worker, now: number): boolean {
     if (!this.debtors.has(worker) || now < this.hurryUntil) return false;
     if (worker.allowance.level(now) >= 0) return false;
-    for (const [other, saidAt] of this.speakers)
+    for (const [other, { author, at, othersAt }] of this.speakers) {
+      const saidAt = author === worker.peer ? othersAt : at;
       if (other !== worker && now - saidAt < limits.conversationMs) return true;
+    }
     return false;
   }
 

@@ -8,6 +8,7 @@ setDefaultTimeout(60_000);
 
 /** Has so many pieces of work, each of which takes so long. */
 class Busy implements Worker {
+  readonly peer = undefined;
   /** Once, the machine does something else. */
   pauseMs = 0;
   readonly allowance = allowanceOf(limits.allowanceStartMs, performance.now());
@@ -87,10 +88,10 @@ describe("an allowance of time", () => {
   const scene = () => {
     const turns = new Turns();
     const [flood, friend] = [
-      { allowance: allowanceOf(limits.allowanceStartMs, 0), work: () => true },
-      { allowance: allowanceOf(limits.allowanceStartMs, 0), work: () => true },
+      { peer: "mallory", allowance: allowanceOf(limits.allowanceStartMs, 0), work: () => true },
+      { peer: "bob", allowance: allowanceOf(limits.allowanceStartMs, 0), work: () => true },
     ];
-    turns.said(flood, 0);
+    turns.said(flood, "mallory", 0);
     turns.charge(flood, (limits.allowanceStartMs + 10) * 1_000, 0);
     return { turns, flood, friend };
   };
@@ -98,16 +99,29 @@ describe("an allowance of time", () => {
   test("may be overdrawn while nobody else says anything", () => {
     const { turns, flood, friend } = scene();
     expect(turns.mustWait(flood, 1)).toBe(false);
-    turns.said(friend, 1);
+    turns.said(friend, "bob", 1);
     expect([turns.mustWait(flood, 2), turns.mustWait(friend, 2)]).toEqual([true, false]);
     turns.remove(friend, 2);
     expect(turns.mustWait(flood, 3)).toBe(false);
   });
 
+  test("may be overdrawn where others only hand on what its owner says, and not once one of them speaks", () => {
+    const { turns, flood, friend } = scene();
+    turns.said(friend, "mallory", 1);
+    expect(turns.mustWait(flood, 2)).toBe(false);
+    turns.said(friend, "bob", 2);
+    expect(turns.mustWait(flood, 3)).toBe(true);
+    // Behind what it hands on, a friend is heard all the same.
+    turns.said(friend, "mallory", 4);
+    expect(turns.mustWait(flood, 5)).toBe(true);
+    turns.said(friend, "mallory", limits.conversationMs + 3);
+    expect(turns.mustWait(flood, limits.conversationMs + 4)).toBe(false);
+  });
+
   test("is gained back with time, or the others fall silent", () => {
     const { turns, flood, friend } = scene();
     const paidBackAt = 10_000 / limits.allowancePerSecondMs;
-    turns.said(friend, paidBackAt);
+    turns.said(friend, "bob", paidBackAt);
     expect([paidBackAt - 5, paidBackAt + 5].map(now => turns.mustWait(flood, now))).toEqual([true, false]);
     turns.charge(flood, 10_000 * limits.allowanceMaxMs, 1_000);
     expect([1_000, 1_000 + limits.conversationMs].map(now => turns.mustWait(flood, now))).toEqual([true, false]);
@@ -122,7 +136,7 @@ describe("an allowance of time", () => {
 
   test("is of no account while a newcomer asks for what was said", () => {
     const { turns, flood, friend } = scene();
-    turns.said(friend, 0);
+    turns.said(friend, "bob", 0);
     turns.hurry(50);
     expect([49, 51].map(now => turns.mustWait(flood, now))).toEqual([false, true]);
   });
@@ -146,6 +160,7 @@ describe("an allowance of time", () => {
   test("goes down faster for each where many are in debt", () => {
     const turns = new Turns();
     const floods = Array.from({ length: 3 }, () => ({
+      peer: undefined,
       allowance: allowanceOf(limits.allowanceStartMs, 0),
       work: () => true,
     }));
@@ -165,7 +180,7 @@ describe("an allowance of time", () => {
     turns.add(flood);
     let [busy, idle] = [0, 0];
     while (busy + idle < 2_000) {
-      turns.said(friend, performance.now());
+      turns.said(friend, "bob", performance.now());
       const before = log.length;
       await new Promise<void>(resolve => setImmediate(resolve));
       if (log.length === before) idle += 1;
