@@ -6,30 +6,14 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { isSaid, type Post, PostKind } from "../codec/post.ts";
+import { isSaid, type Post } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
+import { Checks } from "./checks.ts";
 import { type Context, jitter, randomBelow, sample, sendEntries } from "./context.ts";
 import { keyOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
-
-/** What a check has found. Not `isSigned`: a later post vouches for it. */
-interface Checked {
-  readonly fault: PeerError | undefined;
-  readonly isSigned: boolean;
-}
-
-/** A post that is the next of its stream and not checked yet. */
-interface Unchecked {
-  readonly peer: Peer;
-  readonly stream: Stream;
-  readonly post: Post;
-  /** It is in the log already, and told. */
-  readonly isTold: boolean;
-  /** If it is genuine, so is the one before it, which waits as well. */
-  readonly isVouching: boolean;
-}
 
 export class Spread {
   private haveArmed = false;
@@ -40,14 +24,22 @@ export class Spread {
   /** Streams nobody has opened for us yet, and until when we wait for whom we asked: those asked for lately, and before. */
   private opening = new Map<string, number>();
   private openingBefore = new Map<string, number>();
-  /** Posts that wait to be checked together, in the order in which they came. */
-  private readonly unchecked: Unchecked[] = [];
+  readonly checks: Checks;
 
   /** `onAccepted` interprets a post that is new, checked and in its turn. */
   constructor(
     private readonly context: Context,
     private readonly onAccepted: (stream: Stream, post: Post) => void,
-  ) {}
+  ) {
+    this.checks = new Checks(context, {
+      told: (stream, post) => {
+        context.log.append(stream, post);
+        onAccepted(stream, post);
+      },
+      checked: (peer, stream, post) => this.handOn(peer, stream, post),
+      genuine: (peer, stream, post, isSigned) => this.accept(peer, stream, post, isSigned),
+    });
+  }
 
   // Links.
 
@@ -104,7 +96,7 @@ export class Spread {
     peer.claims.raise(stream, post.seq);
     if (post.seq <= stream.head) return this.onDuplicate(peer, stream, post);
     // Before it is kept: what nobody signed may neither fill the memory nor stand in the way of what was signed.
-    const fault = this.faultOf(stream, post);
+    const fault = this.checks.faultOf(stream, post);
     if (fault !== undefined) return this.context.drop(peer, fault);
     const { log } = this.context;
     if (post.seq > stream.head + 1 && !this.mayJump(peer, stream, post)) {
@@ -114,88 +106,6 @@ export class Spread {
     this.accept(peer, stream, post);
     for (let next = log.unstash(stream); next !== undefined; next = log.unstash(stream))
       this.accept(next.from, stream, next.post);
-  }
-
-  /**
-   * Takes a post that may be checked a moment later, together with those that come behind it (`more`): of posts in a row of
-   * which each bears the imprint of the one before, one signature is checked, the last. Returns whether it was such a post.
-   */
-  takeUnchecked(peer: Peer, post: Post, more: boolean): boolean {
-    const { log, timers, now } = this.context;
-    const stream = log.get(post.author, post.session);
-    if (stream === undefined || stream.aheadBytes > 0) return false;
-    const last = this.unchecked.findLast(waiting => waiting.stream === stream);
-    // Whoever sent what comes behind must not be blamed for what another sent before.
-    if (last !== undefined && last.peer !== peer) return false;
-    const head = last === undefined || last.isTold ? stream.head : last.post.seq;
-    if (post.seq !== head + 1) return false;
-    const isTold = last?.isTold !== false && this.mayTell(peer, stream, post);
-    // A lone one is checked at once.
-    if (!isTold && !more && this.unchecked.length === 0) return false;
-    const isVouching = last !== undefined && post.vouchesFor(last.post);
-    if (!this.hasRoom(isVouching)) return false;
-    if (this.unchecked.length === 0) timers.arm({ type: "check" }, now);
-    this.unchecked.push({ peer, stream, post, isTold, isVouching });
-    peer.claims.raise(stream, post.seq);
-    if (isTold) {
-      log.append(stream, post);
-      this.onAccepted(stream, post);
-    } else if (!more) this.check();
-    return true;
-  }
-
-  /**
-   * Whether a post may be told before it is checked: it came from its author itself, so the link has proved who said it, and
-   * nobody waits for us to hand it on.
-   */
-  private mayTell(peer: Peer, stream: Stream, post: Post): boolean {
-    if (!this.context.config.checksLater || peer.info.member !== post.author || !isSaid(post)) return false;
-    // An id finds an entry in a table and proves nothing.
-    if (Buffer.compare(peer.info.publicKey, stream.publicKey) !== 0) return false;
-    return stream.tree.eager.every(other => other === peer);
-  }
-
-  /** What waits takes so many checks at most, whatever somebody makes up. */
-  private hasRoom(isVouching: boolean): boolean {
-    if (this.unchecked.length >= limits.uncheckedMaxPosts) return false;
-    return isVouching || this.unchecked.filter(waiting => !waiting.isVouching).length < limits.uncheckedMaxRows;
-  }
-
-  /** Checks what waits, and keeps and hands on what is genuine. Nothing leaves this node unchecked. */
-  check(): void {
-    if (this.unchecked.length === 0) return;
-    const waiting = this.unchecked.splice(0);
-    const found = this.checkTogether(waiting);
-    for (const [index, { peer, stream, post, isTold }] of waiting.entries()) {
-      const { fault, isSigned } = found[index] as Checked;
-      if (!isTold && this.context.peers.get(peer.link) !== peer) continue;
-      if (fault !== undefined) {
-        if (isTold) this.context.log.dropAll(stream);
-        this.context.drop(peer, fault);
-      } else if (isTold) {
-        // One that fails takes along those that were told before and behind it.
-        if (stream.floor > post.seq) continue;
-        if (isSigned) stream.noteSigned(post.seq);
-        this.handOn(peer, stream, post);
-      } else if (post.seq === stream.head + 1) this.accept(peer, stream, post, isSigned);
-    }
-  }
-
-  /** From the last to the first: one for which a genuine one vouches is genuine. */
-  private checkTogether(waiting: readonly Unchecked[]): Checked[] {
-    const found: Checked[] = [];
-    const behind = new Map<Stream, Checked & { readonly isVouching: boolean }>();
-    for (const { stream, post, isVouching } of waiting.toReversed()) {
-      const next = behind.get(stream);
-      let checked: Checked;
-      // Who hands on a forged one is not heard any more, so what came before it is not worth a check.
-      if (next?.fault !== undefined) checked = { fault: next.fault, isSigned: false };
-      else if (next?.isVouching === true) checked = { fault: this.contentFaultOf(stream, post), isSigned: false };
-      else checked = { fault: this.faultOf(stream, post), isSigned: true };
-      found.unshift(checked);
-      behind.set(stream, { ...checked, isVouching });
-    }
-    return found;
   }
 
   /** The log has no room for it any more. */
@@ -261,33 +171,6 @@ export class Spread {
     if (other !== undefined) this.tryFeed(other, stream);
   }
 
-  /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
-  private faultOf(stream: Stream, post: Post): PeerError | undefined {
-    if (!this.context.config.verify(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
-    return this.contentFaultOf(stream, post);
-  }
-
-  private contentFaultOf(stream: Stream, post: Post): PeerError | undefined {
-    if (post.kind !== PostKind.add) return undefined;
-    const introduction = introductionOf(post);
-    const isRight = introduction !== undefined && Buffer.compare(stream.publicKey, introduction.publicKey) === 0;
-    return isRight ? undefined : new PeerError("malformed", "an add with another key");
-  }
-
-  /**
-   * Whether a post may be handed on: whoever gets it may get nothing that vouches for it, and will check its own
-   * signature. Where an author has signed a later one and not this one, nobody gets it from us.
-   */
-  private mayHandOn(stream: Stream, post: Post): boolean {
-    if (stream.isSigned(post.seq)) return true;
-    if (!this.context.config.verify(stream.publicKey, post)) {
-      this.context.log.dropAll(stream, post.seq);
-      return false;
-    }
-    stream.noteSigned(post.seq);
-    return true;
-  }
-
   private onDuplicate(peer: Peer, stream: Stream, post: Post): void {
     const kept = stream.view(post.seq);
     if (kept !== undefined && Buffer.compare(kept.signature, post.signature) !== 0) {
@@ -326,7 +209,7 @@ export class Spread {
         peer.cursors.set(stream, { next: post.seq, end: OPEN_END });
         continue;
       }
-      if (frame === undefined && !this.mayHandOn(stream, post)) return;
+      if (frame === undefined && !this.checks.mayHandOn(stream, post)) return;
       frame ??= encode({ type: "post", post: post.owned });
       if (peer.onPosted(stream, frame.length)) asked.push(peer);
       peer.claims.raise(stream, post.seq);
@@ -458,7 +341,7 @@ export class Spread {
       }
       const post = cursor.next <= cursor.end ? stream.get(cursor.next) : undefined;
       if (post === undefined) continue;
-      if (!this.mayHandOn(stream, post)) {
+      if (!this.checks.mayHandOn(stream, post)) {
         peer.cursors.set(stream, cursor);
         continue;
       }
