@@ -118,8 +118,8 @@ export class Members {
       default:
         break;
     }
-    // Any post from a member that was missed shows that it is back.
-    this.refresh(stream.author, "quit");
+    // Any post from a member that was missed shows that it is back, or the last one we lacked that it is gone.
+    this.refresh(stream.author, stream.ended ? "quit" : "lost");
     // Somebody has called us lost at a post that we had not said yet.
     if (stream === this.context.self) this.refute();
   }
@@ -134,7 +134,7 @@ export class Members {
     }
     if (known === undefined || known.stream !== stream) this.begin(stream, introduction, post, known);
     else this.renew(known, introduction, post);
-    this.refresh(stream.author, "quit");
+    this.refresh(stream.author, stream.ended ? "quit" : "lost");
   }
 
   /** A member's newest session has begun. */

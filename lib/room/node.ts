@@ -221,6 +221,7 @@ export class RoomNode {
     if (this.leaving) return;
     this.leaving = true;
     this.publish(PostKind.remove, new Uint8Array());
+    this.handedOver = this.countHandedOver();
     this.context.timers.arm({ type: "leave" }, this.context.now + limits.leaveTimeoutMs);
     for (const peer of this.context.peers.values()) this.sayBye(peer);
     if (this.context.peers.size === 0) this.end();
@@ -492,8 +493,11 @@ export class RoomNode {
   }
 
   private onAccepted(stream: Stream, post: Post): void {
-    this.members.onPost(stream, post);
+    // Last words come before the news that somebody is gone, and who is back is told of before what it says.
+    const wasPresent = this.members.get(stream.author)?.present === true;
+    if (!wasPresent) this.members.onPost(stream, post);
     if (isSaid(post)) this.tell({ type: "said", post, history: false });
+    if (wasPresent) this.members.onPost(stream, post);
     this.sync.onPost(stream);
     if (stream.ended) {
       const peer = this.context.linked.get(stream.author);
@@ -545,12 +549,18 @@ export class RoomNode {
 
   /** Slow peers are waited for as long as they take something. */
   private onLeaveTimer(): void {
-    const { peers, self, timers, now } = this.context;
-    let handedOver = 0;
-    for (const peer of peers.values()) handedOver += peer.claims.head(self);
+    const { timers, now } = this.context;
+    const handedOver = this.countHandedOver();
     if (handedOver <= this.handedOver) return this.end();
     this.handedOver = handedOver;
     timers.arm({ type: "leave" }, now + limits.leaveTimeoutMs);
+  }
+
+  private countHandedOver(): number {
+    const { peers, self } = this.context;
+    let count = 0;
+    for (const peer of peers.values()) count += peer.claims.head(self);
+    return count;
   }
 
   /**

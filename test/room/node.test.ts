@@ -238,6 +238,25 @@ describe("the roster", () => {
     expect(bench.handle({ type: "down", link: 1 })).toContain("tell left Bob Bob lost");
   });
 
+  test("at a post that we have not got yet is gone once that is told, and was lost, not leaving", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(carol, 3);
+    bench.post(3, bob.add());
+    bench.post(3, carol.post(PostKind.lost, encodeLosses([{ member: bob.member, session: 1, head: 2 }])));
+    const seen = [...bench.post(3, bob.text("one")), ...bench.post(3, bob.text("last"))];
+    expect(seen.filter(effect => effect.startsWith("tell"))).toEqual([
+      'tell said Bob 1 text "one"',
+      'tell said Bob 2 text "last"',
+      "tell left Bob Bob lost",
+    ]);
+    // It was not: who is back is told of before what it says.
+    expect(bench.post(3, bob.text("here")).filter(effect => effect.startsWith("tell"))).toEqual([
+      "tell joined Bob false",
+      'tell said Bob 3 text "here"',
+    ]);
+  });
+
   test("answers a report that we are lost by saying who we are", () => {
     const carol = new Author("Carol");
     const bench = new Bench([carol]);
@@ -391,12 +410,14 @@ describe("leaving", () => {
     expect(bench.handle({ type: "down", link: 1 })).toContain("tell ended");
   });
 
-  test("does not wait for ever", () => {
+  test("does not wait for who takes nothing, however much it has taken before", () => {
     const bob = new Author("Bob");
     const bench = new Bench([bob]);
     bench.meet(bob, 1);
+    bench.handle({ type: "say", texts: ["hello"] });
     bench.handle({ type: "leave" });
-    expect(bench.wait(limits.leaveTimeoutMs * 3)).toContain("tell ended");
+    expect(bench.wait(limits.leaveTimeoutMs - 1)).not.toContain("tell ended");
+    expect(bench.wait(1)).toContain("tell ended");
   });
 
   test("is answered once all that was said has come", () => {
