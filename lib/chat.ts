@@ -363,6 +363,10 @@ export class Chat implements ChatControl {
     await this.waiting.promise;
   }
 
+  holdWhile(isHeld: () => boolean): void {
+    this.transport.holdWhile(isHeld);
+  }
+
   get isLeaving(): boolean {
     return this.leaving !== undefined;
   }

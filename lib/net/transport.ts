@@ -135,6 +135,11 @@ export class Transport {
     return this.config.roomKey === undefined;
   }
 
+  /** As long as this holds no link is read: what others say waits in the network. */
+  holdWhile(isHeld: () => boolean): void {
+    this.turns.holdWhile(isHeld);
+  }
+
   /** A newcomer has asked for all that was said: for so long nobody who tells it is slowed down. */
   hurry(ms: number): void {
     this.turns.hurry(performance.now() + ms);

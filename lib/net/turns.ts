@@ -42,6 +42,7 @@ export class Turns {
   /** What newcomers begin with comes out of this. */
   private readonly pot = allowanceOf(limits.allowanceMaxMs, 0);
   private hurryUntil = Number.NEGATIVE_INFINITY;
+  private isHeld = () => false;
   private isDue = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -75,6 +76,11 @@ export class Turns {
     this.hurryUntil = until;
   }
 
+  /** As long as this holds nobody is heard, but who is still to be let in: what we are told is not taken from us. */
+  holdWhile(isHeld: () => boolean): void {
+    this.isHeld = isHeld;
+  }
+
   /** `worker` has handed us a post by `author`. */
   said(worker: Worker, author: MemberId, now: number): void {
     const known = this.speakers.get(worker);
@@ -99,8 +105,9 @@ export class Turns {
     if (many > 1) for (const debtor of this.debtors) if (debtor.allowance.level(now) >= 0) this.debtors.delete(debtor);
   }
 
-  /** Whether `worker` is in debt while others talk. What it has said itself may come from others, too. */
+  /** Whether nobody is heard, or `worker` is in debt while others talk. What it has said itself may come from others, too. */
   mustWait(worker: Worker, now: number): boolean {
+    if (worker.peer !== undefined && this.isHeld()) return true;
     if (!this.debtors.has(worker) || now < this.hurryUntil) return false;
     if (worker.allowance.level(now) >= 0) return false;
     for (const [other, { author, at, othersAt }] of this.speakers) {

@@ -18,7 +18,9 @@ const turnMs = 4;
 const pieceBytes = 64 * 1024;
 /** Made into text at once. A history may be of millions of texts. */
 const pieceMinCharacters = 1024 * 1024;
-/** What may wait for whoever reads stdout. Then it is as good as closed. */
+/** While so much waits for whoever reads stdout, nothing more is heard … */
+const outputHoldCharacters = 4 * 1024 * 1024;
+/** … and beyond this it is given up: what this node says itself waits, too. */
 const outputMaxCharacters = 64 * 1024 * 1024;
 /** Whoever reads stdout has so long to take the last of it. */
 const outputEndTimeoutMs = 2_000;
@@ -83,6 +85,7 @@ export type FrontEnd = "quit" | "input" | "chat" | "output";
 export async function runLines(chat: ChatControl, io: LineIo, front: LineFront): Promise<FrontEnd> {
   const output = new LineWriter(io.output ?? Bun.stdout.writer({ highWaterMark: 64 * 1024 }));
   front.begin?.(text => output.write(text));
+  chat.holdWhile(() => output.isBehind);
   const reader = (io.input ?? Bun.stdin.stream()).getReader();
   const unsubscribe = chat.subscribe(events => {
     const pieces = textOf(events, front);
@@ -290,8 +293,15 @@ export class LineWriter {
   write(text: string): void {
     if (text === "" || !this.#open) return;
     this.#queue += text;
-    if (this.#queue.length > outputMaxCharacters) this.#close();
-    else if (!this.#busy) this.#drain();
+    if (this.#queue.length > outputMaxCharacters) {
+      this.failure = Object.assign(new Error("nobody takes what waits for it"), { syscall: "write" });
+      this.#close();
+    } else if (!this.#busy) this.#drain();
+  }
+
+  /** Whoever reads does not keep up. */
+  get isBehind(): boolean {
+    return this.#open && this.#queue.length > outputHoldCharacters;
   }
 
   /** Writes what would be too much as one text; what is written from now on comes behind it. */
@@ -314,9 +324,9 @@ export class LineWriter {
     return this.isLong ? this.#longTaken.promise : Promise.resolve();
   }
 
-  /** Resolves when everything has been taken, or will not be. */
+  /** Resolves when everything has been taken, or will not be: what was begun is written to its end. */
   async end(): Promise<void> {
-    if (!this.#busy || !this.#open) return;
+    if (!this.#busy) return;
     const taken = Promise.withResolvers<void>();
     const timer = setTimeout(taken.resolve, outputEndTimeoutMs);
     this.#idle = taken.resolve;
@@ -365,6 +375,7 @@ export class LineWriter {
 
   #onFailed(error: unknown): void {
     if (error instanceof Error && codeOf(error) !== "" && !goneCodes.has(codeOf(error))) this.failure = error;
+    this.#busy = false;
     this.#close();
   }
 
@@ -373,7 +384,7 @@ export class LineWriter {
     this.#queue = "";
     this.#endLong();
     this.#closed.resolve();
-    this.#idle?.();
+    if (!this.#busy) this.#idle?.();
   }
 }
 

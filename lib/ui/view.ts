@@ -153,6 +153,8 @@ export interface ChatControl {
   watchReach(): void;
   /** Resolves when the node can take more texts; a script that pipes faster than the room reads waits here. */
   ready(): Promise<void>;
+  /** As long as this holds nothing more is heard: what others say waits in the network, where they feel it. */
+  holdWhile(isHeld: () => boolean): void;
   /** Goodbye is being said: nothing more can be. */
   readonly isLeaving: boolean;
   /** Says goodbye, hands over what was said, and ends. Resolves when it is done; a second call gives the same promise. */

@@ -118,6 +118,16 @@ describe("an allowance of time", () => {
     expect(turns.mustWait(flood, limits.conversationMs + 4)).toBe(false);
   });
 
+  test("is of no use while nobody is heard, and who is still to be let in is heard all the same", () => {
+    const { turns, friend } = scene();
+    let isHeld = true;
+    turns.holdWhile(() => isHeld);
+    turns.hurry(1_000);
+    expect([turns.mustWait(friend, 1), turns.mustWait({ ...friend, peer: undefined }, 1)]).toEqual([true, false]);
+    isHeld = false;
+    expect(turns.mustWait(friend, 1)).toBe(false);
+  });
+
   test("is gained back with time, or the others fall silent", () => {
     const { turns, flood, friend } = scene();
     const paidBackAt = 10_000 / limits.allowancePerSecondMs;

@@ -175,6 +175,13 @@ export class FakeChat implements ChatControl {
     this.emit({ event: "rename", member: "00000000000000a1", from, to: name });
   }
 
+  /** Whether a front has enough for now. */
+  isHeld = () => false;
+
+  holdWhile(isHeld: () => boolean): void {
+    this.isHeld = isHeld;
+  }
+
   isLeaving = false;
 
   leave(): Promise<void> {

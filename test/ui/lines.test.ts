@@ -133,10 +133,23 @@ describe("lines out", () => {
     }
   });
 
-  test("a reader that takes nothing at all is given up before it costs all memory", async () => {
-    const writer = new LineWriter(new SlowSink());
-    const piece = "x".repeat(1024 * 1024);
+  test("a reader that takes nothing is waited for, and given up before it costs all memory, at the end of a line", async () => {
+    const sink = new SlowSink();
+    const writer = new LineWriter(sink);
+    const piece = `${"x".repeat(1024 * 1024)}\n`;
+    const behind = Array.from({ length: 8 }, () => {
+      writer.write(piece);
+      return writer.isBehind;
+    });
+    expect(behind).toEqual([false, false, false, false, true, true, true, true]);
+    expect(writer.failure).toBeUndefined();
     for (let written = 0; written < 70; written++) writer.write(piece);
     await writer.closed;
+    expect([writer.failure?.message, writer.isBehind]).toEqual(["nobody takes what waits for it", false]);
+    // What was begun is whole when the end has come.
+    const end = writer.end();
+    sink.take?.();
+    await end;
+    expect(sink.written).toEqual([piece]);
   });
 });
