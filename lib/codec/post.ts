@@ -218,13 +218,7 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
   assert(before === undefined || before.length === IMPRINT_BYTES, "an imprint is whole");
   const length = POST_HEADER_BYTES + (before?.length ?? 0) + bodyBytes + SIGNATURE_BYTES;
   const frame = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES + length);
-  const writer = new Writer(frame)
-    .u32(1 + length)
-    .u8(POST_TYPE)
-    .hex(author)
-    .u64(session)
-    .u32(seq)
-    .u64(clock);
+  const writer = beginning(frame).hex(author).u64(session).u32(seq).u64(clock);
   if (before === undefined) writer.u8(kind);
   else writer.u8(kind | HAS_BEFORE).raw(before);
   if (typeof body === "string") frame.write(body, writer.length);
@@ -251,11 +245,13 @@ export function decodePost(bytes: Uint8Array): Post {
       return new Post(frame, bytes.buffer.byteLength > 2 * frameBytes);
   }
   const frame = Buffer.allocUnsafeSlow(frameBytes);
-  new Writer(frame)
-    .u32(1 + bytes.length)
-    .u8(POST_TYPE)
-    .raw(bytes);
+  beginning(frame).raw(bytes);
   return new Post(frame);
+}
+
+/** Writes what comes before the post itself into a frame of the right size. */
+function beginning(frame: Buffer): Writer {
+  return new Writer(frame).u32(frame.length - FRAME_HEADER_BYTES).u8(POST_TYPE);
 }
 
 /** The body of a `text` post: one or more texts, UTF-8, one NUL between two. */

@@ -130,7 +130,7 @@ export class Stream {
   /** Takes the next post, or, where none is held, one further on: nobody has what lies between. */
   append(post: Post, spares: Spares): void {
     assert(post.seq > this.head, "a head only rises");
-    if (this.run === undefined || this.retained === 0) {
+    if (this.run === undefined) {
       this.run = new Run(spares, post.seq);
       this.floor = post.seq;
     }
