@@ -198,6 +198,8 @@ export const limits = {
   /** Posts kept for late joiners, over all sessions. */
   logMaxPosts: 50_000,
   logMaxBytes: 32 * MiB,
+  /** What we said ourselves stays until all linked to us have it, up to this. */
+  owedMaxBytes: 16 * MiB,
   /** A week: whoever comes later than that does not catch up with a talk, and members have it in their stores. */
   logMaxAgeMs: 7 * 24 * 3_600_000,
   /** What arrived ahead of a hole, per session. */

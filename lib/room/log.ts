@@ -203,6 +203,8 @@ export class Log {
     private readonly onForget: (stream: Stream) => void,
     /** Whether a member has a link to us at this moment, or is ourselves. */
     private readonly isLinked: (member: MemberId) => boolean,
+    /** Whether the lowest post of a stream is still to be handed over to somebody, and must not make room. */
+    private readonly isOwed: (stream: Stream) => boolean,
     private readonly random: () => number,
   ) {}
 
@@ -265,7 +267,7 @@ export class Log {
     const { memoryBytes } = stream;
     stream.append(post, this.spares);
     this.weigh(stream, 1, stream.memoryBytes - memoryBytes);
-    while (this.posts > limits.logMaxPosts || this.bytes > limits.logMaxBytes) this.evict();
+    while ((this.posts > limits.logMaxPosts || this.bytes > limits.logMaxBytes) && this.evict());
   }
 
   /** Keeps a post ahead of a hole, where there is room for it. */
@@ -309,11 +311,16 @@ export class Log {
       while (stream.retained > 0 && (stream.view(stream.floor)?.clock ?? clock) < clock) this.drop(stream);
   }
 
-  /** Drops the oldest post of whoever holds most. */
-  private evict(): void {
-    const [heaviest] = this.byWeight.findLast(shelves => shelves.size > 0) ?? [];
-    if (heaviest === undefined) return;
-    for (const stream of this.sessionsOf(heaviest.author)) if (stream.retained > 0) return this.drop(stream);
+  /** Drops the oldest post of whoever holds most, if it may go. Returns whether there was one. */
+  private evict(): boolean {
+    for (let bits = this.byWeight.length - 1; bits > 0; bits -= 1)
+      for (const { author } of this.byWeight[bits] ?? [])
+        for (const stream of this.sessionsOf(author))
+          if (stream.retained > 0 && !this.isOwed(stream)) {
+            this.drop(stream);
+            return true;
+          }
+    return false;
   }
 
   private drop(stream: Stream): void {

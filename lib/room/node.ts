@@ -46,6 +46,7 @@ export class RoomNode {
     this.log = new Log(
       stream => this.onForgotten(stream),
       id => id === member || this.context.linked.has(id),
+      stream => this.isOwed(stream),
       config.random,
     );
     this.context = {
@@ -482,6 +483,13 @@ export class RoomNode {
   }
 
   // Posts.
+
+  /** What we said ourselves stays until all who are linked to us have told that they have it. */
+  private isOwed(stream: Stream): boolean {
+    if (stream !== this.self || stream.memoryBytes > limits.owedMaxBytes) return false;
+    for (const peer of this.context.peers.values()) if (peer.confirmed < stream.floor) return true;
+    return false;
+  }
 
   private onForgotten(stream: Stream): void {
     for (const peer of this.context.peers.values()) {

@@ -182,6 +182,7 @@ describe("more than the log holds", () => {
     const log = new Log(
       () => {},
       () => false,
+      () => false,
       () => 0,
     );
     const small = (author: Hand, session: number) =>
@@ -201,6 +202,7 @@ describe("more than the log holds", () => {
   test("takes no more memory, however many have said much and little of it is left", () => {
     const log = new Log(
       () => {},
+      () => false,
       () => false,
       () => 0,
     );

@@ -188,6 +188,55 @@ describe("a slow reader", () => {
   });
 });
 
+describe("what we say while many pour", () => {
+  /** Bob reads slowly; ten others fill our log, more than it holds in all. */
+  const scene = () => {
+    const bob = new Author("Bob");
+    const others = Array.from({ length: 10 }, (_, index) => new Author(`Loud${index}`));
+    const bench = new Bench([bob, ...others]);
+    bench.meet(bob, 1);
+    for (const [index, other] of others.entries()) bench.meet(other, 3 + 2 * index);
+    bench.receive(1, { type: "want", entries: [{ author: bench.me.member, session: 1, from: 0, to: OPEN_END }] });
+    const text = "x".repeat(limits.bodyMaxBytes);
+    const pour = () => {
+      const rounds = Math.ceil((2 * limits.logMaxBytes) / limits.bodyMaxBytes / others.length);
+      for (let round = 0; round < rounds; round += 1)
+        for (const [index, other] of others.entries()) bench.post(3 + 2 * index, other.text(text));
+    };
+    const say = (count: number) => {
+      for (let said = 0; said < count; said += 1) bench.handle({ type: "say", texts: [text] });
+    };
+    const retained = () => bench.node.log.get(bench.me.member, bench.me.session)?.retained;
+    return { bench, bob, pour, say, retained };
+  };
+
+  test("stays until all who are linked to us have confirmed it, however full the log is", () => {
+    const { bench, pour, say, retained } = scene();
+    const count = limits.backlogMaxPosts + 20;
+    say(count);
+    pour();
+    expect([retained(), bench.node.log.memoryBytes <= limits.logMaxBytes]).toEqual([count, true]);
+    for (let token = 1; token < 100; token += 1)
+      for (let link = 1; link <= 21; link += 2) {
+        bench.handle({ type: "drained", link });
+        bench.receive(link, { type: "pong", token });
+        bench.handle({ type: "confirm" });
+      }
+    pour();
+    expect(retained()).toBeLessThan(count);
+  });
+
+  test("goes like all else where it is more than half of what the log holds, or whoever lacks it has gone", () => {
+    const { bench, pour, say, retained } = scene();
+    say(Math.ceil(limits.logMaxBytes / limits.bodyMaxBytes));
+    pour();
+    expect(retained()).toBeGreaterThan(limits.owedMaxBytes / limits.bodyMaxBytes / 2);
+    expect(retained()).toBeLessThanOrEqual(limits.owedMaxBytes / limits.bodyMaxBytes);
+    for (let link = 1; link <= 21; link += 2) bench.handle({ type: "down", link });
+    expect(bench.node.log.memoryBytes).toBeLessThanOrEqual(limits.logMaxBytes);
+  });
+});
+
 describe("the roster", () => {
   test("tells of whoever comes and whoever says goodbye", () => {
     const bob = new Author("Bob");
