@@ -93,19 +93,35 @@ export const limits = {
   /** … and each byte, of entries in a list, … */
   entryByteCostNs: 50,
   /** … and of texts. */
-  textByteCostNs: 5,
+  textByteCostNs: 3,
   /** So much of it a link may have us do: at first, or less where many come at once, … */
-  allowanceStartMs: 60,
+  allowanceStartMs: 20,
   /** … at most, after a while of silence, … */
-  allowanceMaxMs: 200,
+  allowanceMaxMs: 60,
   /** … and what is added in a second. Beyond that it is slowed down, … */
   allowancePerSecondMs: 15,
+  /** Of so many it is remembered. */
+  allowancesMax: 1_024,
   /** … where others have said something so lately. Any number of those who are slowed down get no more than one. */
   conversationMs: 1_000,
-  /** Where all who are behind have no allowance left, one looks again after that. */
-  debtPauseMs: 5,
+  /** After a turn for those who have half of it left or less, others have the time, so long. */
+  restMs: 3,
   /** What a link hands on for others counts so much less: they were slowed down where they said it. */
   relayDiscount: 8,
+  /** Of what a peer hands on as much is taken in a second as of what it says itself, and this at once: 200 posts at first … */
+  relayedStartMs: 40,
+  /** … and 500 after a silence. */
+  relayedMaxMs: 100,
+  /** In debt up to this … */
+  quietDebtMs: 10,
+  /** … it is heard of those who have not used up what each author has: some twenty short posts, … */
+  quietMaxMs: 4,
+  /** … and so much more a second. */
+  quietPerSecondMs: 1,
+  /** Posts of others were let pass: so many are asked for in a second, … */
+  askAgainPosts: 64,
+  /** … of a peer that has so much left. */
+  askAgainMs: 15,
   /** A reader that takes nothing for so long while data waits is gone. */
   linkStuckTimeoutMs: 30_000,
   /** Before a link was silent for so long it is pinged by who has dialled it … */
@@ -206,7 +222,7 @@ export const limits = {
   aheadMaxPosts: 256,
   aheadMaxBytes: 1 * MiB,
   /** The same over all sessions, which cost nothing to make. */
-  aheadTotalMaxBytes: 16 * MiB,
+  aheadTotalMaxBytes: 8 * MiB,
 
   // Time.
   /** A peer's clock may run ahead of ours by so much before we stop following it. */

@@ -7,8 +7,9 @@ import { Glob } from "bun";
 const root = `${import.meta.dir}/..`;
 
 /** A path without ".ts" ends a name; one with "/" behind it is a folder. "type:" allows `import type` only. */
-const EVERYBODY = ["bucket", "errors", "limits"];
+const EVERYBODY = ["allowances", "bucket", "errors", "limits"];
 const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; readonly packages: RegExp }[] = [
+  { from: /^allowances$/, may: ["codec/"], packages: /^$/ },
   { from: /^bucket$/, may: [], packages: /^$/ },
   { from: /^errors$/, may: [], packages: /^$/ },
   { from: /^limits$/, may: ["errors"], packages: /^$/ },

@@ -7,14 +7,15 @@
  * in is handled in order, and what there is no time for (turns.ts) is at most what one read of the socket brought.
  */
 
+import { costOfPost } from "../allowances.ts";
 import { FrameBuffer } from "../codec/frame.ts";
 import { type ByeReason, decode, encode, type Message, type PeerInfo, type RefusalInfo } from "../codec/message.ts";
-import { type Address, type MemberId, PostKind, type RoomId } from "../codec/post.ts";
+import type { Address, MemberId, RoomId } from "../codec/post.ts";
 import { codeOf, PeerError, unreachable } from "../errors.ts";
 import { nodeCrypto } from "../identity.ts";
 import { limits } from "../limits.ts";
 import type { Handshake } from "./handshake.ts";
-import { allowanceOf, type Turns, type Worker } from "./turns.ts";
+import type { Turns, Worker } from "./turns.ts";
 
 /** How long a link waits for what. Tests make them shorter. */
 export interface Deadlines {
@@ -84,7 +85,6 @@ export class Link implements Worker {
   private everUp = false;
   /** Who is there, once it is up. */
   peer: MemberId | undefined;
-  allowance = allowanceOf(0, 0);
 
   constructor(
     readonly id: number,
@@ -296,16 +296,15 @@ export class Link implements Worker {
     if (message.type !== "post")
       return this.turns.charge(this, limits.messageCostUs + (bytes * limits.entryByteCostNs) / 1_000, now);
     const { author, kind } = message.post;
-    this.turns.said(this, author, now);
-    const byteCostNs = kind === PostKind.text ? limits.textByteCostNs : limits.entryByteCostNs;
-    const costUs = limits.checkCostUs + (bytes * byteCostNs) / 1_000;
+    this.turns.said(author, now);
+    const costUs = costOfPost(kind, bytes);
     this.turns.charge(this, author === this.peer ? costUs : costUs / limits.relayDiscount, now);
   }
 
   private opened({ member }: PeerInfo): void {
     this.everUp = true;
     this.peer = member;
-    this.allowance = this.turns.newcomer(performance.now());
+    this.turns.begin(this, performance.now());
     this.disarm();
     this.frames.allowPosts();
   }

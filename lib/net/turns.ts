@@ -2,7 +2,7 @@
  * Turns: what a peer sends faster than it can be handled waits, and nobody else waits behind it.
  *
  * A link handles what comes in at once for as long as its slice; the rest is put aside, its socket is read no further, and
- * it takes turns with all others that are behind, a slice each, between which the event loop serves everybody else. So a
+ * it takes turns with all others that are behind, between which the event loop serves everybody else. So a
  * flood gets what time is left over, its sender feels it in its own full buffers, and a friend's line waits for a few
  * slices at most. Nobody is slowed down while there is time: an honest torrent runs as fast as ever.
  *
@@ -10,11 +10,10 @@
  * an honest neighbour that hands on what many say does not wait for those who fill its hands. Where nobody else says
  * anything it may be overdrawn as long as one likes. Else whoever has none left gets what the bucket gains, and not all the
  * time there is: what it says is handed on, and costs every node of the room as much as this one. A script that is slowed
- * down so says more in a post, and hardly less in a second; a flood of small things becomes a trickle. What a message costs
- * is reckoned, not measured: on a busy machine everything takes long, and nobody here is to blame. (By deficit round robin
+ * down so says more in a post, and hardly less in a second; a flood of small things becomes a trickle. (By deficit round robin
  * over measured time, as it was, a link whose slice met a pause of 18 ms paid for it with 17 turns.)
  */
-import { Bucket } from "../bucket.ts";
+import { Allowances, Conversation } from "../allowances.ts";
 import type { MemberId } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 
@@ -22,26 +21,17 @@ import { limits } from "../limits.ts";
 export interface Worker {
   /** Who is at the other end. */
   readonly peer: MemberId | undefined;
-  /** Of work that it may ask for, in ms. */
-  readonly allowance: Bucket;
   /** Works until then, or until it has nothing left to do; returns whether something is left. */
   work(until: number): boolean;
-}
-
-export function allowanceOf(ms: number, now: number): Bucket {
-  return new Bucket(limits.allowancePerSecondMs, limits.allowanceMaxMs, ms, now);
 }
 
 export class Turns {
   /** Those that are behind; whoever was served last is last. */
   private readonly waiting = new Set<Worker>();
-  /** All that have handed us a post, by whom the newest was, and when; and when the newest came by anybody else. */
-  private readonly speakers = new Map<Worker, { author: MemberId; at: number; othersAt: number }>();
-  /** Those that have spent more time than they had and not gained it back. */
-  private readonly debtors = new Set<Worker>();
-  /** What newcomers begin with comes out of this. */
-  private readonly pot = allowanceOf(limits.allowanceMaxMs, 0);
+  private readonly allowances = new Allowances<Worker>(limits.allowanceStartMs, limits.allowanceMaxMs);
+  private readonly conversation = new Conversation();
   private hurryUntil = Number.NEGATIVE_INFINITY;
+  private restUntil = Number.NEGATIVE_INFINITY;
   private isHeld = () => false;
   private isDue = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -56,19 +46,14 @@ export class Turns {
     return this.waiting.has(worker);
   }
 
-  /** What it owes is taken from those who come next, or to come again would be cheaper than to wait. */
-  remove(worker: Worker, now: number): void {
-    if (this.debtors.has(worker)) this.pot.spend(Math.max(0, -worker.allowance.level(now)));
-    this.waiting.delete(worker);
-    this.speakers.delete(worker);
-    this.debtors.delete(worker);
+  /** It is up, and has an allowance from now on: of many that come at once each has little. */
+  begin(worker: Worker, now: number): void {
+    this.allowances.begin(worker, now);
   }
 
-  /** What a link that is up begins with: many that come at once have little each. */
-  newcomer(now: number): Bucket {
-    const ms = Math.max(0, Math.min(limits.allowanceStartMs, this.pot.level(now) / 2));
-    this.pot.spend(ms);
-    return allowanceOf(ms, now);
+  remove(worker: Worker, now: number): void {
+    this.waiting.delete(worker);
+    this.allowances.end(worker, now);
   }
 
   /** What comes before then was asked for: nobody is slowed down. */
@@ -81,40 +66,27 @@ export class Turns {
     this.isHeld = isHeld;
   }
 
-  /** `worker` has handed us a post by `author`. */
-  said(worker: Worker, author: MemberId, now: number): void {
-    const known = this.speakers.get(worker);
-    if (known === undefined) {
-      this.speakers.set(worker, { author, at: now, othersAt: Number.NEGATIVE_INFINITY });
-      return;
-    }
-    if (known.author !== author) {
-      known.author = author;
-      known.othersAt = known.at;
-    }
-    known.at = now;
+  /** A post by `author` came in. */
+  said(author: MemberId, now: number): void {
+    this.conversation.heard(author, now);
   }
 
-  /** What `worker` has used, in µs. Where many are in debt, they share what one of them gains. */
+  /** What `worker` has used, in µs. */
   charge(worker: Worker, costUs: number, now: number): void {
-    const { allowance } = worker;
-    const many = this.debtors.has(worker) ? this.debtors.size : 1;
-    allowance.spend((costUs / 1_000) * many);
-    if (allowance.level(now) < 0) this.debtors.add(worker);
-    else this.debtors.delete(worker);
-    if (many > 1) for (const debtor of this.debtors) if (debtor.allowance.level(now) >= 0) this.debtors.delete(debtor);
+    this.allowances.charge(worker, costUs, now);
   }
 
-  /** Whether nobody is heard, or `worker` is in debt while others talk. What it has said itself may come from others, too. */
+  /** Whether nobody is heard, or others talk and `worker` is in debt, or has little left and it is a time of rest. */
   mustWait(worker: Worker, now: number): boolean {
     if (worker.peer !== undefined && this.isHeld()) return true;
-    if (!this.debtors.has(worker) || now < this.hurryUntil) return false;
-    if (worker.allowance.level(now) >= 0) return false;
-    for (const [other, { author, at, othersAt }] of this.speakers) {
-      const saidAt = author === worker.peer ? othersAt : at;
-      if (other !== worker && now - saidAt < limits.conversationMs) return true;
-    }
-    return false;
+    if (!this.isLavish(worker, now)) return false;
+    return now < this.restUntil || this.allowances.isInDebt(worker, now);
+  }
+
+  /** It has used up half of what it may ask for, while others talk and nobody asked for it. */
+  private isLavish(worker: Worker, now: number): boolean {
+    if (now < this.hurryUntil || this.allowances.level(worker, now) > limits.allowanceMaxMs / 2) return false;
+    return this.conversation.isAmongOthers(worker.peer, now);
   }
 
   private schedule(): void {
@@ -122,7 +94,7 @@ export class Turns {
     if (this.isDue || this.waiting.size === 0) return;
     const now = performance.now();
     if ([...this.waiting].every(worker => this.mustWait(worker, now))) {
-      this.timer = setTimeout(() => this.run(), limits.debtPauseMs);
+      this.timer = setTimeout(() => this.run(), limits.restMs);
       return;
     }
     this.isDue = true;
@@ -134,12 +106,13 @@ export class Turns {
     const began = performance.now();
     const end = began + limits.turnMs;
     const able = [...this.waiting].filter(worker => !this.mustWait(worker, began));
-    able.sort((a, b) => b.allowance.level(began) - a.allowance.level(began));
+    able.sort((a, b) => this.allowances.level(b, began) - this.allowances.level(a, began));
     for (const worker of able) {
       const now = performance.now();
       if (now >= end) break;
       this.waiting.delete(worker);
-      if (worker.work(now + limits.sliceMs)) this.waiting.add(worker);
+      if (worker.work(end)) this.waiting.add(worker);
+      if (this.isLavish(worker, now)) this.restUntil = performance.now() + limits.restMs;
     }
     this.schedule();
   }

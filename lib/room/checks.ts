@@ -52,10 +52,8 @@ export class Checks {
    * Takes a post that may be checked a moment later, together with those that come behind it (`more`). Returns whether it was
    * such a post.
    */
-  take(peer: Peer, post: Post, more: boolean): boolean {
-    const { log, timers, now } = this.context;
-    const stream = log.get(post.author, post.session);
-    if (stream === undefined || stream.aheadBytes > 0) return false;
+  take(peer: Peer, stream: Stream, post: Post, more: boolean): boolean {
+    if (stream.aheadBytes > 0) return false;
     const last = this.waiting.findLast(waiting => waiting.stream === stream);
     // Whoever sent what comes behind must not be blamed for what another sent before.
     if (last !== undefined && last.peer !== peer) return false;
@@ -66,6 +64,7 @@ export class Checks {
     if (!isTold && !more && this.waiting.length === 0) return false;
     const isVouching = last !== undefined && post.vouchesFor(last.post);
     if (!this.hasRoom(isVouching)) return false;
+    const { timers, now } = this.context;
     if (this.waiting.length === 0) timers.arm({ type: "check" }, now);
     this.waiting.push({ peer, stream, post, isTold, isVouching });
     peer.claims.raise(stream, post.seq);

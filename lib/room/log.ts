@@ -38,6 +38,8 @@ export class Stream {
   isGapFinal = false;
   /** A graft timer is armed. */
   graftArmed = false;
+  /** Somebody handed on more of it than we take (fairness.ts): what is missing is asked for when that timer fires. */
+  isPassedOver = false;
   /** Whom we asked last for what is missing, and where we stood then. */
   asked: { readonly peer: Peer; readonly head: number } | undefined;
   /** From `floor` to `head`; most streams hold none. */

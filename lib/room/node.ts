@@ -118,7 +118,7 @@ export class RoomNode {
     this.noticeSleep(wall - now);
     if (!this.isTakenAtOnce(event)) {
       // What we say ourselves hands on nothing of others, and an answer is not to wait either.
-      if (event.type !== "say") this.spread.checks.settle();
+      if (event.type !== "say") this.spread.settle();
       this.dispatch(event);
     }
     this.spread.flush();
@@ -131,7 +131,7 @@ export class RoomNode {
   private isTakenAtOnce(event: RoomEvent): boolean {
     if (event.type !== "message" || event.message.type !== "post" || this.hasEnded) return false;
     const peer = this.context.peers.get(event.link);
-    if (peer === undefined || !this.spread.checks.take(peer, event.message.post, event.more === true)) return false;
+    if (peer === undefined || !this.spread.takesLater(peer, event.message.post, event.more === true)) return false;
     peer.lastHeardAt = this.context.now;
     return true;
   }

@@ -6,11 +6,12 @@
  * number per stream, never a queue, and nothing is sent twice on a link.
  */
 import { encode, type HaveEntry, type HaveScope, OPEN_END, type StreamKey, type WantEntry } from "../codec/message.ts";
-import { isSaid, type Post } from "../codec/post.ts";
+import { isSaid, type MemberId, type Post } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { Checks } from "./checks.ts";
 import { type Context, jitter, randomBelow, sample, sendEntries } from "./context.ts";
+import { Fairness } from "./fairness.ts";
 import { keyOf, type Stream } from "./log.ts";
 import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
@@ -24,7 +25,8 @@ export class Spread {
   /** Streams nobody has opened for us yet, and until when we wait for whom we asked: those asked for lately, and before. */
   private opening = new Map<string, number>();
   private openingBefore = new Map<string, number>();
-  readonly checks: Checks;
+  private readonly checks: Checks;
+  private readonly fairness = new Fairness();
 
   /** `onAccepted` interprets a post that is new, checked and in its turn. */
   constructor(
@@ -34,7 +36,7 @@ export class Spread {
     this.checks = new Checks(context, {
       told: (stream, post) => {
         context.log.append(stream, post);
-        onAccepted(stream, post);
+        this.take(stream, post);
       },
       checked: (peer, stream, post) => this.handOn(peer, stream, post),
       genuine: (peer, stream, post, isSigned) => this.accept(peer, stream, post, isSigned),
@@ -45,6 +47,7 @@ export class Spread {
 
   onUp(peer: Peer): void {
     const { self } = this.context;
+    this.fairness.onUp(peer, this.context.now);
     self.tree.feed(peer);
     if (self.head >= 0) this.context.send(peer, encode({ type: "have", scope: "news", entries: [self] }));
     this.preferDirect(peer);
@@ -55,6 +58,7 @@ export class Spread {
     const stream = this.context.log.get(peer.info.member, peer.info.session);
     if (stream === undefined) return;
     stream.isMet = true;
+    stream.isPassedOver = false;
     const { parent } = stream.tree;
     stream.tree.onGraft(peer);
     if (parent !== undefined && parent !== peer) this.prune(parent, stream);
@@ -62,6 +66,7 @@ export class Spread {
 
   onDown(peer: Peer): void {
     this.requesting.delete(peer);
+    this.fairness.onDown(peer, this.context.now);
     for (const stream of this.context.log.all()) {
       const orphaned = stream.tree.onDown(peer);
       if (stream.asked?.peer === peer) stream.asked = undefined;
@@ -83,18 +88,31 @@ export class Spread {
     stream.noteSigned(post.seq);
     this.context.emit({ type: "persist", post });
     this.push(stream, post, undefined);
-    this.onAccepted(stream, post);
+    this.take(stream, post);
+  }
+
+  /** Takes a post that could be checked later. Returns whether it was one; else it is for `onPost`. */
+  takesLater(peer: Peer, post: Post, more: boolean): boolean {
+    const stream = this.context.log.get(post.author, post.session);
+    if (stream === undefined || stream.isPassedOver || !this.mayHear(peer, stream, post)) return false;
+    return this.checks.take(peer, stream, post, more);
+  }
+
+  /** Checks what waits. */
+  settle(): void {
+    this.checks.settle();
   }
 
   onPost(peer: Peer, post: Post): void {
     const stream = this.context.log.get(post.author, post.session);
     if (stream === undefined) {
       // Without post 0 there is no key to check it with; a digest will tell of the stream again.
-      if (post.seq === 0) this.open(peer, post);
+      if (post.seq === 0 && this.mayOpen(peer, post.author)) this.open(peer, post);
       return;
     }
     peer.claims.raise(stream, post.seq);
     if (post.seq <= stream.head) return this.onDuplicate(peer, stream, post);
+    if (!this.mayHear(peer, stream, post)) return this.passOver(peer, stream);
     // Before it is kept: what nobody signed may neither fill the memory nor stand in the way of what was signed.
     const fault = this.checks.faultOf(stream, post);
     if (fault !== undefined) return this.context.drop(peer, fault);
@@ -106,6 +124,31 @@ export class Spread {
     this.accept(peer, stream, post);
     for (let next = log.unstash(stream); next !== undefined; next = log.unstash(stream))
       this.accept(next.from, stream, next.post);
+  }
+
+  /** What its author tells us itself is slowed down by its link, and what we were told on coming in was asked for. */
+  private isAtHand(peer: Peer, author: MemberId): boolean {
+    return peer.info.member === author || this.context.isJoining;
+  }
+
+  private mayOpen(peer: Peer, author: MemberId): boolean {
+    return this.isAtHand(peer, author) || this.fairness.mayOpen(peer, this.context.now);
+  }
+
+  private mayHear(peer: Peer, stream: Stream, post: Post): boolean {
+    if (this.isAtHand(peer, stream.author)) return true;
+    // Behind one that was let pass.
+    if (stream.isPassedOver && post.seq > stream.head + 1) return false;
+    return this.fairness.mayHear(peer, stream.author, this.context.now);
+  }
+
+  /** The peer hands on too much: of this author we go on later, with what it has said by then. */
+  private passOver(peer: Peer, stream: Stream): void {
+    if (stream.tree.onUnwanted(peer)) this.prune(peer, stream);
+    // It gave what it was asked for.
+    stream.asked = undefined;
+    stream.isPassedOver = true;
+    this.armGraft(stream, jitter(this.context, limits.haveIntervalMs));
   }
 
   /** The log has no room for it any more. */
@@ -125,6 +168,7 @@ export class Spread {
       return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
     const stream = log.open(post, peer.info.member);
     if (stream === undefined) return;
+    if (!this.isAtHand(peer, post.author)) this.fairness.charge(peer, post, this.context.now);
     if (this.context.linked.get(post.author)?.info.session === post.session) stream.isMet = true;
     const key = keyOf(post);
     this.opening.delete(key);
@@ -132,7 +176,7 @@ export class Spread {
     this.plant(stream, peer);
     peer.claims.raise(stream, 0);
     this.handOn(peer, stream, post);
-    this.onAccepted(stream, post);
+    this.take(stream, post);
   }
 
   /** A new author's tree is that of whoever stands where it enters the mesh. */
@@ -147,7 +191,13 @@ export class Spread {
   private accept(peer: Peer, stream: Stream, post: Post, isSigned = true): void {
     this.context.log.append(stream, post);
     if (isSigned) stream.noteSigned(post.seq);
+    if (!this.isAtHand(peer, post.author)) this.fairness.charge(peer, post, this.context.now);
     this.handOn(peer, stream, post);
+    this.take(stream, post);
+  }
+
+  private take(stream: Stream, post: Post): void {
+    this.fairness.heard(post.author, this.context.now);
     this.onAccepted(stream, post);
   }
 
@@ -287,8 +337,9 @@ export class Spread {
     const { log, self } = this.context;
     for (const entry of entries) {
       const stream = log.get(entry.author, entry.session);
-      if (stream === undefined) this.askToOpen(peer, entry);
-      else if (stream !== self) {
+      if (stream === undefined) {
+        if (this.mayOpen(peer, entry.author)) this.askToOpen(peer, entry);
+      } else if (stream !== self) {
         peer.claims.set(stream, entry.floor, entry.head);
         if (entry.head > stream.head) this.armGraft(stream, scope === "news" ? this.graftDelay(peer) : 0);
       } else if (entry.head <= self.head) peer.claims.set(self, entry.floor, entry.head);
@@ -358,10 +409,11 @@ export class Spread {
     if (stream.graftArmed) return;
     stream.graftArmed = true;
     const { now, timers } = this.context;
-    timers.arm({ type: "graft", stream }, now + (stream.tree.parent === undefined ? 0 : delayMs));
+    const isFedByNobody = stream.tree.parent === undefined && !stream.isPassedOver;
+    timers.arm({ type: "graft", stream }, now + (isFedByNobody ? 0 : delayMs));
   }
 
-  /** What should have come has not: ask somebody who has it. */
+  /** What should have come has not, or was let pass: ask somebody who has it. */
   onGraftTimer(stream: Stream): void {
     stream.graftArmed = false;
     if (this.context.log.get(stream.author, stream.session) !== stream) return;
@@ -374,7 +426,24 @@ export class Spread {
     const giver = nearest(able) ?? nearest(knowing);
     if (giver === undefined) return;
     stream.isGapFinal = able.length === 0;
+    if (stream.isPassedOver) return this.askAgain(stream, able.length > 0 ? able : knowing);
     this.graft(giver, stream);
+    this.awaitFrom(giver, stream);
+  }
+
+  /** Asks whoever may hand on so much for some of what was let pass; once that is all of it, for what follows, too. */
+  private askAgain(stream: Stream, givers: readonly Peer[]): void {
+    const { now } = this.context;
+    const mayAsk = (peer: Peer) => this.isAtHand(peer, stream.author) || this.fairness.mayAsk(peer, now);
+    const giver = nearest(givers.filter(mayAsk));
+    if (giver === undefined) return this.armGraft(stream, jitter(this.context, limits.haveIntervalMs));
+    const to = stream.head + limits.askAgainPosts;
+    stream.isPassedOver = giver.claims.head(stream) > to;
+    this.graft(giver, stream, stream.head + 1, stream.isPassedOver ? to : OPEN_END);
+    this.awaitFrom(giver, stream);
+  }
+
+  private awaitFrom(giver: Peer, stream: Stream): void {
     stream.asked = { peer: giver, head: stream.head };
     this.armGraft(stream, this.graftDelay(giver) + limits.haveIntervalMs);
   }
@@ -391,9 +460,9 @@ export class Spread {
     for (const other of others) this.tryFeed(other, stream);
   }
 
-  private graft(giver: Peer, stream: Stream, from = stream.head + 1): void {
+  private graft(giver: Peer, stream: Stream, from = stream.head + 1, to = OPEN_END): void {
     stream.tree.onGraft(giver);
-    this.want(giver, { author: stream.author, session: stream.session, from, to: OPEN_END });
+    this.want(giver, { author: stream.author, session: stream.session, from, to });
   }
 
   /** Has `peer` feed us beside the parent: with the next post one of the two is pruned. */

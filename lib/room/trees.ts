@@ -8,7 +8,7 @@
 import type { MemberId } from "../codec/post.ts";
 import type { Peer } from "./peer.ts";
 
-const PRUNE_AGAIN_COPIES = 8;
+const PRUNE_AGAIN_POSTS = 8;
 const TRIAL_POSTS_MIN = 64;
 /** Most trees of a large room end where a node stands; they share one list. */
 const NOBODY: readonly Peer[] = [];
@@ -16,7 +16,7 @@ const NOBODY: readonly Peer[] = [];
 export class Tree {
   /** They get every new post from us at once: a list, since each tree has few links, and made anew at each change. */
   eager: readonly Peer[] = NOBODY;
-  /** We have asked them not to send this stream, and so many copies came all the same. */
+  /** We have asked them not to send this stream, and so many posts came all the same. */
   private pruned: Map<Peer, number> | undefined;
   /** Who gave us the newest post first. */
   parent: Peer | undefined;
@@ -62,11 +62,16 @@ export class Tree {
     const keepsPeer = this.isPruned(parent) || (peer.info.member === author && parent.info.member !== author);
     if (keepsPeer) this.onGraft(peer);
     const drop = keepsPeer ? parent : peer;
+    return this.onUnwanted(drop) ? drop : undefined;
+  }
+
+  /** A post came from `peer` that we do not want from it. Returns whether to prune it. */
+  onUnwanted(peer: Peer): boolean {
     this.pruned ??= new Map();
-    const copies = this.pruned.get(drop) ?? 0;
-    this.pruned.set(drop, copies + 1);
+    const posts = this.pruned.get(peer) ?? 0;
+    this.pruned.set(peer, posts + 1);
     // A few may have been under way; if they do not end, the prune was lost on a peer that changed its mind.
-    return copies % PRUNE_AGAIN_COPIES === 0 ? drop : undefined;
+    return posts % PRUNE_AGAIN_POSTS === 0;
   }
 
   isPruned(peer: Peer): boolean {

@@ -299,6 +299,24 @@ export const attacks: Readonly<Record<string, (siege: Siege) => Promise<void>>> 
     // As many as keep a storm going, no more: each costs us as much as them.
     await Bun.sleep(50);
   }),
+  "posts by members that it makes up": asMember(async (rogue, siege) => {
+    const made = Array.from({ length: 8 }, () => ({ identity: identityOf(newSecrets()), seq: 1 }));
+    for (const { identity } of made) {
+      const body = introductionOf(identity, { name: `S${identity.member.slice(0, 9)}` });
+      await rogue.send({ type: "post", post: sealAs(identity, rogue.room, 1, 0, PostKind.add, body) });
+    }
+    while (isOpen(siege, rogue))
+      await rogue.send(
+        ...Array.from({ length: 40 }, (_, at) => {
+          const author = made[at % made.length] as (typeof made)[number];
+          const body = encodeTexts(["x"]);
+          return {
+            type: "post",
+            post: sealAs(author.identity, rogue.room, 1, author.seq++, PostKind.text, body),
+          } as const;
+        }),
+      );
+  }),
   "storms of lost": asMember(async rogue => {
     const losses = rogue.streams.map(({ author, session }) => ({
       member: author,

@@ -13,6 +13,8 @@ import { Author, Bench } from "./fixture.ts";
 /** A storm is 16,000 sessions, and the machine may be busy. */
 setDefaultTimeout(60_000);
 
+/** Longer than a node takes to gain what one more session costs. */
+const OPENING_MS = 20;
 const YEAR_9999 = 253_370_764_800_000;
 
 /** Me in the middle: Bob by link 1, Carol by 3, Mallory by 5. */
@@ -144,7 +146,10 @@ describe("a storm of adds", () => {
   test("of one member's sessions leaves the newest, and as many as one member may have", () => {
     const { bench, mallory } = scene();
     const before = bench.node.log.sessions;
-    for (let session = 2; session < 1_000; session += 1) bench.post(3, new Author("Mallory", session).add());
+    for (let session = 2; session < 1_000; session += 1) {
+      bench.now += OPENING_MS;
+      bench.post(3, new Author("Mallory", session).add());
+    }
     expect([...bench.node.log.sessionsOf(mallory.member)]).toHaveLength(limits.sessionsPerMemberMax);
     expect(bench.node.log.sessions - before).toBeLessThan(limits.sessionsPerMemberMax);
     expect(bench.node.members.get(mallory.member)?.stream.session).toBe(999);
@@ -162,7 +167,10 @@ describe("a storm of adds", () => {
 
   test("of members made up is kept up to the limits, and those who were there notice nothing", () => {
     const { bench, bob, carol } = scene();
-    for (let count = 0; count < limits.sessionsMax + 200; count += 1) bench.post(5, new Author(`Sybil${count}`).add());
+    for (let count = 0; count < limits.sessionsMax + 200; count += 1) {
+      bench.now += OPENING_MS;
+      bench.post(5, new Author(`Sybil${count}`).add());
+    }
     expect(bench.node.log.sessions).toBeLessThanOrEqual(limits.sessionsMax);
     expect(bench.node.log.posts).toBeLessThanOrEqual(limits.logMaxPosts);
     expect(bench.post(1, bob.text("hello"))).toContain('tell said Bob 1 text "hello"');
@@ -170,8 +178,126 @@ describe("a storm of adds", () => {
     // And there is room for a newcomer.
     const dora = new Author("Dora");
     expect(bench.post(1, dora.add())).toContain(`tell joined ${dora.member} false`);
-    for (let count = 0; count < 1_000; count += 1) bench.post(5, new Author(`Another${count}`).add());
+    for (let count = 0; count < 1_000; count += 1) {
+      bench.now += OPENING_MS;
+      bench.post(5, new Author(`Another${count}`).add());
+    }
     expect(bench.node.members.get(dora.member)?.present).toBe(true);
+  });
+});
+
+describe("members made up, whose posts somebody says to hand on,", () => {
+  /** Mallory's creature, which we only know of by Mallory. */
+  const creature = (bench: Bench) => {
+    const sybil = new Author("Sybil");
+    bench.post(5, sybil.add());
+    return sybil;
+  };
+
+  test("are let pass once they have had their share, and what others say by the same link is told", () => {
+    const { bench, bob, carol } = scene();
+    const sybil = creature(bench);
+    bench.post(1, bob.text("I am talking"));
+    const told = Array.from({ length: 2_000 }, () => bench.post(5, sybil.text("spam")));
+    const taken = told.filter(effects => only(effects, "tell").length > 0).length;
+    // A fifth of a millisecond each; links that came up together share what there is for newcomers.
+    expect(taken).toBeGreaterThan(20);
+    expect(taken).toBeLessThan(5.1 * limits.relayedStartMs);
+    expect(told.at(taken)).toEqual([`send 5: prune [${sybil.member}/1]`]);
+    // At once, and then now and again, should the first have been lost.
+    expect(told.slice(taken).flat().length).toBeLessThan(300);
+    expect(only(bench.post(5, carol.text("by way of Mallory")), "tell")).toHaveLength(1);
+    expect(bench.node.linkTo(new Author("Mallory").member)?.link).toBe(5);
+  });
+
+  test("are asked for what was let pass, a few posts at a time, and nothing of it is missing", () => {
+    const { bench, bob } = scene();
+    const sybil = creature(bench);
+    const said = Array.from({ length: 500 }, (_, index) => sybil.text(`${index}`));
+    const told = said.flatMap(post => {
+      bench.post(1, bob.text("I am talking"));
+      return bench.post(5, post);
+    });
+    const wants: string[] = [];
+    for (let ms = 0; ms < 60_000 && !wants.at(-1)?.includes("∞"); ms += 100) {
+      bench.post(1, bob.text("still talking"));
+      for (const line of bench.wait(100)) {
+        const [, from, to] = /want \[.* (\d+)-(\d+|∞)\]/.exec(line) ?? [];
+        if (from === undefined) continue;
+        wants.push(line);
+        for (const post of said.slice(Number(from) - 1, to === "∞" ? said.length : Number(to)))
+          told.push(...bench.post(5, post));
+      }
+    }
+    expect(wants.length).toBeGreaterThan(2);
+    for (const want of wants) expect(want).toStartWith(`send 5: want [${sybil.member}/1 `);
+    const heard = only(told, `tell said ${sybil.member}`);
+    expect(heard).toEqual(said.map((_, index) => `tell said ${sybil.member} ${index + 1} text "${index}"`));
+    // And what comes then is heard as ever.
+    expect(only(bench.post(5, sybil.text("next")), "tell")).toHaveLength(1);
+  });
+
+  test("may say as much as they like while nobody else does", () => {
+    const { bench } = scene();
+    const sybil = creature(bench);
+    bench.wait(limits.conversationMs);
+    for (let count = 0; count < 2_000; count += 1)
+      expect(only(bench.post(5, sybil.text("alone")), "tell")).toHaveLength(1);
+  });
+
+  test("are no longer let pass once they turn out to be there, by a link of their own", () => {
+    const { bench, bob } = scene();
+    const sybil = creature(bench);
+    bench.post(1, bob.text("I am talking"));
+    let next = sybil.text("first");
+    while (only(bench.post(5, next), "tell").length > 0) next = sybil.text("more");
+    bench.handle({ type: "up", link: 7, peer: bench.peerOf(sybil), dialled: false });
+    expect(only(bench.post(7, next), "tell")).toHaveLength(1);
+    expect(only(bench.post(7, sybil.text("and more")), "tell")).toHaveLength(1);
+  });
+
+  test("get no more together than one, and little on credit, however many they are", () => {
+    const { bench, bob } = scene();
+    const sybils = Array.from({ length: 50 }, (_, index) => new Author(`Sybil${index}`));
+    for (const sybil of sybils) bench.post(5, sybil.add());
+    let taken = 0;
+    const rounds = 200;
+    for (let round = 0; round < rounds; round += 1) {
+      bench.post(1, bob.text("I am talking"));
+      bench.wait(20);
+      for (const sybil of sybils) taken += only(bench.post(5, sybil.text("spam")), "tell").length;
+    }
+    // Who has said little may be heard on credit.
+    const gainedMs = limits.allowancePerSecondMs * ((rounds * 20) / 1_000);
+    expect(taken).toBeLessThan(5 * (limits.relayedStartMs + gainedMs + limits.quietDebtMs));
+    expect(only(bench.post(1, bob.text("I am still heard")), "tell")).toHaveLength(1);
+  });
+
+  test("are not even opened beyond so many a second, nor asked about, while who has a link of its own is", () => {
+    const { bench } = scene();
+    const sybils = Array.from({ length: 2_000 }, (_, index) => new Author(`Sybil${index}`));
+    const opened = sybils.filter(sybil => only(bench.post(5, sybil.add()), "tell").length > 0).length;
+    expect(opened).toBeGreaterThan(20);
+    expect(opened).toBeLessThan(5 * limits.relayedStartMs);
+    const last = new Author("Sybil1999");
+    expect(bench.receive(5, { type: "have", scope: "news", entries: [entry(last, 1, 0)] })).toEqual([]);
+    const dora = new Author("Dora");
+    bench.handle({ type: "up", link: 7, peer: bench.peerOf(dora), dialled: false });
+    expect(only(bench.post(7, dora.add()), "tell")).toEqual([`tell joined ${dora.member} false`]);
+    bench.wait(OPENING_MS);
+    expect(bench.receive(5, { type: "have", scope: "news", entries: [entry(last, 1, 0)] })).toEqual([
+      `send 5: want [${last.member}/1 0-∞]`,
+    ]);
+  });
+
+  test("cost a newcomer nothing of what it asked for", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob], { joining: true });
+    bench.meet(bob, 1);
+    const sybils = Array.from({ length: 2_000 }, (_, index) => new Author(`Sybil${index}`));
+    for (const sybil of sybils) for (const post of [sybil.add(), sybil.text("x")]) bench.post(1, post);
+    expect(bench.node.log.sessions).toBe(2_002);
+    expect(bench.node.log.posts).toBe(2_000);
   });
 });
 
@@ -187,6 +313,7 @@ describe("a session that was forgotten for want of room", () => {
     const isKnown = () => bench.node.log.get(dora.member, 1) !== undefined;
     for (let count = 0; isKnown() && count < 4 * limits.sessionsMax; count += 1) {
       const sybil = new Author(`Sybil${count}`);
+      bench.now += OPENING_MS;
       bench.post(5, sybil.add());
       bench.post(5, sybil.text("x"));
     }

@@ -585,7 +585,10 @@ describe("a comparison", () => {
     const others = Array.from({ length: members }, (_, n) => new Author(`M${n}`));
     const bench = new Bench([giver, ...others]);
     bench.meet(giver, 1);
-    for (const other of others) bench.post(1, other.add());
+    for (const other of others) {
+      bench.post(1, other.add());
+      bench.now += 10;
+    }
     return { bench, giver, others, answer: bench.receive(1, { type: "compare", digest: Buffer.alloc(8, 1) }) };
   }
 

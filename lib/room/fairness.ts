@@ -1,0 +1,68 @@
+/**
+ * Of the posts that a peer hands on for others, which are taken: nobody gets more of this node's time through the hands of
+ * others than by a link of its own, however many members it makes up.
+ *
+ * A link can be slowed down (net/turns.ts), but then all that comes by it waits, and who hands on must not pay for what it was
+ * told. So each peer has an allowance for what it hands on. Where it has none left, and others talk, it is heard of those who
+ * have said little; the posts of all others are let pass and asked for again, a few at a time and perhaps of another peer.
+ */
+import { Allowances, Conversation, costOfPost } from "../allowances.ts";
+import { Bucket } from "../bucket.ts";
+import type { MemberId, Post } from "../codec/post.ts";
+import { limits } from "../limits.ts";
+import type { Peer } from "./peer.ts";
+
+/** All times are in ms, by one clock. */
+export class Fairness {
+  private readonly relays = new Allowances<Peer>(limits.relayedStartMs, limits.relayedMaxMs);
+  /** What each author may say in any case; who has said nothing lately is not in it. */
+  private readonly quiet = new Map<MemberId, Bucket>();
+  private readonly conversation = new Conversation();
+
+  /** A post was taken, whoever brought it. */
+  heard(author: MemberId, now: number): void {
+    this.conversation.heard(author, now);
+  }
+
+  /** Whether `peer` may open one more session for others. */
+  mayOpen(peer: Peer, now: number): boolean {
+    return !this.relays.isInDebt(peer, now);
+  }
+
+  /** Whether one more post of `author` is taken from `peer`, who hands it on. */
+  mayHear(peer: Peer, author: MemberId, now: number): boolean {
+    if (!this.relays.isInDebt(peer, now) || !this.conversation.isAmongOthers(author, now)) return true;
+    return this.relays.level(peer, now) > -limits.quietDebtMs && (this.quiet.get(author)?.level(now) ?? 1) > 0;
+  }
+
+  /** Whether `peer` may be asked for posts that were let pass. */
+  mayAsk(peer: Peer, now: number): boolean {
+    return this.relays.level(peer, now) >= limits.askAgainMs;
+  }
+
+  /** `peer` has handed on a post, which was taken. */
+  charge(peer: Peer, { author, kind, size }: Post, now: number): void {
+    const costUs = costOfPost(kind, size);
+    this.relays.charge(peer, costUs, now);
+    this.quietOf(author, now).spend(costUs / 1_000);
+  }
+
+  onUp(peer: Peer, now: number): void {
+    this.relays.begin(peer, now);
+  }
+
+  onDown(peer: Peer, now: number): void {
+    this.relays.end(peer, now);
+  }
+
+  private quietOf(author: MemberId, now: number): Bucket {
+    const { quietPerSecondMs, quietMaxMs, allowancesMax } = limits;
+    const bucket = this.quiet.get(author) ?? new Bucket(quietPerSecondMs, quietMaxMs, quietMaxMs, now);
+    // Whoever spoke last is last.
+    this.quiet.delete(author);
+    this.quiet.set(author, bucket);
+    const [silent] = this.quiet.keys();
+    if (silent !== undefined && this.quiet.size > allowancesMax) this.quiet.delete(silent);
+    return bucket;
+  }
+}
