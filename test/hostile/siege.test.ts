@@ -15,14 +15,14 @@ setDefaultTimeout(60_000);
 
 const MiB = 1024 * 1024;
 
-function check(name: string, { quiet, siege, after, tally }: Awaited<ReturnType<typeof besieged>>): void {
+function check(name: string, { quiet, onset, siege, after, tally }: Awaited<ReturnType<typeof besieged>>): void {
   const grown = Math.max(...siege.map(({ kept }, index) => kept.rssBytes - (quiet[index]?.kept.rssBytes ?? 0))) / MiB;
-  const [before, during] = [figures(quiet), figures(siege)];
+  const [before, first, during] = [figures(quiet), figures(onset), figures([...onset, ...siege])];
   console.log(
     `${name}: ${tally.connections} connections, ${Math.round(tally.bytes / MiB)} MiB; quiet ${before.text}; besieged ${during.text}; ` +
-      `p99 ×${(during.p99 / before.p99).toFixed(1)}, memory +${grown.toFixed(0)} MiB`,
+      `p99 ×${(during.p99 / before.p99).toFixed(1)}, ×${(first.p99 / before.p99).toFixed(1)} in the first second, memory +${grown.toFixed(0)} MiB`,
   );
-  for (const { kept, wrong } of [...siege, ...after]) {
+  for (const { kept, wrong } of [...onset, ...siege, ...after]) {
     expect(wrong).toEqual([]);
     expect(kept.sockets).toBeLessThanOrEqual(limits.handshakesMax + limits.linksMax + limits.dialsMax + 64);
     expect(kept.links).toBeLessThanOrEqual(limits.linksMax);

@@ -15,7 +15,9 @@ const NAMES = ["Ann", "Ben", "Cat"] as const;
 /** Until their code is compiled: the first texts take several times as long as all later ones. */
 const WARM_TEXTS = 80;
 const QUIET_TEXTS = 160;
-const SIEGE_TEXTS = 160;
+/** Of the first second, in which all that is made use of what a newcomer may, and the code on their way is compiled; and after it. */
+const ONSET_TEXTS = 40;
+const SIEGE_TEXTS = 360;
 const EVERY_MS = 25;
 /** Each takes a descriptor here and one there. */
 const IDLE_CONNECTIONS = 10_000;
@@ -76,7 +78,7 @@ function attackers(orders: Orders): () => Promise<Tally> {
 
 export async function besieged(
   orders: Partial<Omit<Orders, "port">>,
-): Promise<{ quiet: Report[]; siege: Report[]; after: Report[]; tally: Tally }> {
+): Promise<{ quiet: Report[]; onset: Report[]; siege: Report[]; after: Report[]; tally: Tally }> {
   const [ann, port] = await Honest.open("Ann");
   const [ben, benPort] = await Honest.open("Ben", port);
   const [cat] = await Honest.open("Cat", port);
@@ -101,9 +103,10 @@ export async function besieged(
   await next(WARM_TEXTS);
   const quiet = await next(QUIET_TEXTS);
   const ends = [port, benPort].map(victim => attackers({ attacks: [], idle: 0, loops: 0, ...orders, port: victim }));
+  const onset = await next(ONSET_TEXTS);
   const siege = await next(SIEGE_TEXTS);
   const tallies = await Promise.all(ends.map(end => end()));
   const tally = tallies.reduce((a, b) => ({ connections: a.connections + b.connections, bytes: a.bytes + b.bytes }));
   const after = await next(20);
-  return { quiet, siege, after, tally };
+  return { quiet, onset, siege, after, tally };
 }
