@@ -81,13 +81,15 @@ export const limits = {
   /** What a post costs there beside its bytes: to check a signature takes about as long as to move so many, encrypted. */
   postCostBytes: 16 * KiB,
   /** What may wait all the same (answers, control frames) before the link is given up. */
-  linkQueueMaxBytes: 8 * MiB,
+  linkQueueMaxBytes: 4 * MiB,
   /** What a link has sent is handled for so long at once; the rest takes turns with others that are behind … */
   sliceMs: 1,
   /** … for so long in one turn of the loop, in which everybody else waits. */
   turnMs: 3,
   /** What it costs to handle a message: a post's check, store and way on, … */
   checkCostUs: 200,
+  /** … one more if it opens a session for others, of which a node keeps some KiB, … */
+  openingCostUs: 800,
   /** … anything else, … */
   messageCostUs: 10,
   /** … and each byte, of entries in a list, … */
@@ -213,9 +215,9 @@ export const limits = {
   lossesPerSessionMax: 8,
   /** Posts kept for late joiners, over all sessions. */
   logMaxPosts: 50_000,
-  logMaxBytes: 32 * MiB,
+  logMaxBytes: 16 * MiB,
   /** What we said ourselves stays until all linked to us have it, up to this. */
-  owedMaxBytes: 16 * MiB,
+  owedMaxBytes: 8 * MiB,
   /** A week: whoever comes later than that does not catch up with a talk, and members have it in their stores. */
   logMaxAgeMs: 7 * 24 * 3_600_000,
   /** What arrived ahead of a hole, per session. */

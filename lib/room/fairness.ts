@@ -40,10 +40,10 @@ export class Fairness {
     return this.relays.level(peer, now) >= limits.askAgainMs;
   }
 
-  /** `peer` has handed on a post, which was taken. */
-  charge(peer: Peer, { author, kind, size }: Post, now: number): void {
+  /** `peer` has handed on a post, which is checked, and most likely taken. */
+  charge(peer: Peer, { author, kind, seq, size }: Post, now: number): void {
     const costUs = costOfPost(kind, size);
-    this.relays.charge(peer, costUs, now);
+    this.relays.charge(peer, seq === 0 ? costUs + limits.openingCostUs : costUs, now);
     this.quietOf(author, now).spend(costUs / 1_000);
   }
 

@@ -39,7 +39,10 @@ export class Spread {
         this.take(stream, post);
       },
       checked: (peer, stream, post) => this.handOn(peer, stream, post),
-      genuine: (peer, stream, post, isSigned) => this.accept(peer, stream, post, isSigned),
+      genuine: (peer, stream, post, isSigned) => {
+        this.charge(peer, post);
+        this.accept(peer, stream, post, isSigned);
+      },
     });
   }
 
@@ -113,6 +116,7 @@ export class Spread {
     peer.claims.raise(stream, post.seq);
     if (post.seq <= stream.head) return this.onDuplicate(peer, stream, post);
     if (!this.mayHear(peer, stream, post)) return this.passOver(peer, stream);
+    this.charge(peer, post);
     // Before it is kept: what nobody signed may neither fill the memory nor stand in the way of what was signed.
     const fault = this.checks.faultOf(stream, post);
     if (fault !== undefined) return this.context.drop(peer, fault);
@@ -142,6 +146,10 @@ export class Spread {
     return this.fairness.mayHear(peer, stream.author, this.context.now);
   }
 
+  private charge(peer: Peer, post: Post): void {
+    if (!this.isAtHand(peer, post.author)) this.fairness.charge(peer, post, this.context.now);
+  }
+
   /** The peer hands on too much: of this author we go on later, with what it has said by then. */
   private passOver(peer: Peer, stream: Stream): void {
     if (stream.tree.onUnwanted(peer)) this.prune(peer, stream);
@@ -168,7 +176,7 @@ export class Spread {
       return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
     const stream = log.open(post, peer.info.member);
     if (stream === undefined) return;
-    if (!this.isAtHand(peer, post.author)) this.fairness.charge(peer, post, this.context.now);
+    this.charge(peer, post);
     if (this.context.linked.get(post.author)?.info.session === post.session) stream.isMet = true;
     const key = keyOf(post);
     this.opening.delete(key);
@@ -191,7 +199,6 @@ export class Spread {
   private accept(peer: Peer, stream: Stream, post: Post, isSigned = true): void {
     this.context.log.append(stream, post);
     if (isSigned) stream.noteSigned(post.seq);
-    if (!this.isAtHand(peer, post.author)) this.fairness.charge(peer, post, this.context.now);
     this.handOn(peer, stream, post);
     this.take(stream, post);
   }
@@ -224,9 +231,10 @@ export class Spread {
   private onDuplicate(peer: Peer, stream: Stream, post: Post): void {
     const kept = stream.view(post.seq);
     if (kept !== undefined && Buffer.compare(kept.signature, post.signature) !== 0) {
+      // That was told, and to check each of what follows would cost us more than whoever sends it.
+      if (stream.equivocated) return;
       if (!this.context.config.verify(stream.publicKey, post))
         return this.context.drop(peer, new PeerError("bad_signature", "a forged post"));
-      if (stream.equivocated) return;
       stream.equivocated = true;
       return this.context.tell({ type: "equivocated", member: stream.author });
     }

@@ -587,7 +587,7 @@ describe("a comparison", () => {
     bench.meet(giver, 1);
     for (const other of others) {
       bench.post(1, other.add());
-      bench.now += 10;
+      bench.now += 80;
     }
     return { bench, giver, others, answer: bench.receive(1, { type: "compare", digest: Buffer.alloc(8, 1) }) };
   }
