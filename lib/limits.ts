@@ -89,7 +89,7 @@ export const limits = {
   /** What it costs to handle a message: a post's check, store and way on, … */
   checkCostUs: 200,
   /** … one more if it opens a session for others, of which a node keeps some KiB, … */
-  openingCostUs: 800,
+  openingCostUs: 300,
   /** … anything else, … */
   messageCostUs: 10,
   /** … and each byte, of entries in a list, … */
