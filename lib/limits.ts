@@ -81,7 +81,7 @@ export const limits = {
   /** What a post costs there beside its bytes: to check a signature takes about as long as to move so many, encrypted. */
   postCostBytes: 16 * KiB,
   /** What may wait all the same (answers, control frames) before the link is given up. */
-  linkQueueMaxBytes: 4 * MiB,
+  linkQueueMaxBytes: 8 * MiB,
   /** What a link has sent is handled for so long at once; the rest takes turns with others that are behind … */
   sliceMs: 1,
   /** … for so long in one turn of the loop, in which everybody else waits. */
