@@ -30,3 +30,30 @@ export class Bucket {
     return true;
   }
 }
+
+/** A bucket for each of so many. Whoever was silent longest is forgotten first, and begins with a full one again. */
+export class Buckets<Key> {
+  private readonly buckets = new Map<Key, Bucket>();
+
+  constructor(
+    private readonly perSecond: number,
+    private readonly burst: number,
+    private readonly most: number,
+  ) {}
+
+  /** The bucket of `key`, which is remembered from now on. */
+  of(key: Key, now: number): Bucket {
+    const bucket = this.buckets.get(key) ?? new Bucket(this.perSecond, this.burst, this.burst, now);
+    // To the end of the map: its first is who was silent longest.
+    this.buckets.delete(key);
+    this.buckets.set(key, bucket);
+    const [silent] = this.buckets.keys();
+    if (silent !== undefined && this.buckets.size > this.most) this.buckets.delete(silent);
+    return bucket;
+  }
+
+  /** What there is at `now` for `key`. */
+  level(key: Key, now: number): number {
+    return this.buckets.get(key)?.level(now) ?? this.burst;
+  }
+}

@@ -102,10 +102,10 @@ export const limits = {
   allowanceMaxMs: 60,
   /** … and what is added in a second. Beyond that it is slowed down, … */
   allowancePerSecondMs: 15,
-  /** Of so many it is remembered. */
-  allowancesMax: 1_024,
   /** … where others have said something so lately. Any number of those who are slowed down get no more than one. */
   conversationMs: 1_000,
+  /** Of so many it is remembered what they have used. */
+  allowancesMax: 1_024,
   /** After a turn for those who have half of it left or less, others have the time, so long. */
   restMs: 3,
   /** What a link hands on for others counts so much less: they were slowed down where they said it. */
@@ -278,6 +278,10 @@ assert(limits.meshLinksLow <= limits.meshLinksTarget && limits.meshLinksTarget <
 assert(limits.thinOutMembers > limits.fullMeshLinksMax, "a room at the limit does not swing to and fro");
 assert(limits.fullMeshLinksMax < limits.linksMax, "a full mesh leaves room for newcomers");
 assert(limits.digestEntriesMax * 24 + 5 <= limits.frameMaxBytes, "a digest fits a frame");
+assert(
+  limits.backlogMaxPosts * limits.frameMaxBytes <= limits.owedMaxBytes && limits.owedMaxBytes <= limits.logMaxBytes / 2,
+  "what a script says ahead of the slowest reader is kept for it",
+);
 assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");
 assert(
   limits.pingIdleMs + limits.pingYieldMs + 4_000 <= limits.linkSilenceTimeoutMs,

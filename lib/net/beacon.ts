@@ -6,7 +6,7 @@
  * line in a report. Only asks are sent to everybody, and only by who looks or has just opened a room. What comes in is a
  * hint, bounded in number by who sent it and over all, and costs a bounded amount of work.
  */
-import { Bucket } from "../bucket.ts";
+import { Bucket, Buckets } from "../bucket.ts";
 import type { Address, RoomId } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import { isLoopback } from "./addresses.ts";
@@ -144,7 +144,11 @@ export interface BeaconConfig extends BeaconSetting {
 /** Answers those who look, for as long as the chat runs. */
 export class Beacon {
   private readonly asked = new Set<string>();
-  private readonly sources = new Map<string, Bucket>();
+  private readonly sources = new Buckets<string>(
+    limits.beaconAnswersPerSourcePerSecond,
+    limits.beaconAnswersPerSourceBurst,
+    limits.beaconSourcesMax,
+  );
   private readonly packets = new Bucket(limits.beaconPacketsPerSecond, limits.beaconPacketsBurst);
   private readonly answers = new Bucket(limits.beaconAnswersPerSecond, limits.beaconAnswersBurst);
   private readonly nonces: Uint8Array[] = [];
@@ -227,18 +231,13 @@ export class Beacon {
     const key = `${Buffer.from(nonce).toString("hex")} ${host} ${port}`;
     if (this.asked.has(key)) return false;
     this.asked.add(key);
-    if (this.asked.size > limits.beaconAsksMax) forgetOldest(this.asked);
+    const [oldest] = this.asked;
+    if (oldest !== undefined && this.asked.size > limits.beaconAsksMax) this.asked.delete(oldest);
     return true;
   }
 
   private mayAnswer(host: string, now: number): boolean {
-    const bucket =
-      this.sources.get(host) ?? new Bucket(limits.beaconAnswersPerSourcePerSecond, limits.beaconAnswersPerSourceBurst);
-    // To the end of the map: its first is who was silent longest.
-    this.sources.delete(host);
-    this.sources.set(host, bucket);
-    if (this.sources.size > limits.beaconSourcesMax) forgetOldest(this.sources);
-    return bucket.take(now) && this.answers.take(now);
+    return this.sources.of(host, now).take(now) && this.answers.take(now);
   }
 
   private later(delayMs: number, run: () => void): void {
@@ -265,9 +264,4 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 function byEase(a: Address, b: Address): number {
   const rank = ({ host }: Address) => (isLoopback(host) ? 0 : host.includes(":") ? 2 : 1);
   return rank(a) - rank(b);
-}
-
-function forgetOldest(held: Map<string, unknown> | Set<string>): void {
-  const [oldest] = held.keys();
-  if (oldest !== undefined) held.delete(oldest);
 }

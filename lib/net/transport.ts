@@ -6,7 +6,7 @@
  * is heard of that link and nothing of it is kept. Accepted links have odd ids, made here; dialled ones even ids, chosen
  * by the caller and never used twice.
  */
-import { Bucket } from "../bucket.ts";
+import { Buckets } from "../bucket.ts";
 import type { ByeReason, LinkId, Message, PeerInfo, RefusalInfo, RefusalReason } from "../codec/message.ts";
 import type { Address, MemberId, RoomId } from "../codec/post.ts";
 import { assert, ChatError, codeOf, type PeerError, type PeerFault } from "../errors.ts";
@@ -84,7 +84,11 @@ export class Transport {
   private readonly halfOpen = new Map<string, Set<Link>>();
   private halfOpenCount = 0;
   /** How often they come, by the same; who was silent longest first. */
-  private readonly origins = new Map<string, Bucket>();
+  private readonly origins = new Buckets<string>(
+    limits.connectionsPerSecond,
+    limits.connectionsBurst,
+    limits.originsMax,
+  );
   private readonly deadlines: Deadlines;
   private readonly events: LinkEvents;
   private readonly turns = new Turns();
@@ -225,13 +229,8 @@ export class Transport {
   /** On one machine an address tells nobody apart, and whoever is there has our CPU anyway. */
   private mayShakeHands(host: string): boolean {
     if (isLoopback(host)) return true;
-    const origin = originOf(host);
-    const bucket = this.origins.get(origin) ?? new Bucket(limits.connectionsPerSecond, limits.connectionsBurst);
-    this.origins.delete(origin);
-    this.origins.set(origin, bucket);
-    const [silent] = this.origins.keys();
-    if (silent !== undefined && this.origins.size > limits.originsMax) this.origins.delete(silent);
-    return bucket.take(performance.now());
+    const now = performance.now();
+    return this.origins.of(originOf(host), now).take(now);
   }
 
   private track(link: Link): void {

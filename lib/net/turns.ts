@@ -2,16 +2,17 @@
  * Turns: what a peer sends faster than it can be handled waits, and nobody else waits behind it.
  *
  * A link handles what comes in at once for as long as its slice; the rest is put aside, its socket is read no further, and
- * it takes turns with all others that are behind, between which the event loop serves everybody else. So a
- * flood gets what time is left over, its sender feels it in its own full buffers, and a friend's line waits for a few
- * slices at most. Nobody is slowed down while there is time: an honest torrent runs as fast as ever.
+ * it takes turns with all others that are behind, between which the event loop serves everybody else. So a flood gets what
+ * time is left over, its sender feels it in its own full buffers, and a friend's line waits for a turn or two. While nobody
+ * else talks nobody is slowed down: an honest torrent runs as fast as ever.
  *
  * Every link has an allowance of time, a token bucket; of those that are behind, whoever has most of it left goes first, so
  * an honest neighbour that hands on what many say does not wait for those who fill its hands. Where nobody else says
  * anything it may be overdrawn as long as one likes. Else whoever has none left gets what the bucket gains, and not all the
  * time there is: what it says is handed on, and costs every node of the room as much as this one. A script that is slowed
- * down so says more in a post, and hardly less in a second; a flood of small things becomes a trickle. (By deficit round robin
- * over measured time, as it was, a link whose slice met a pause of 18 ms paid for it with 17 turns.)
+ * down so says more in a post, and hardly less in a second; a flood of small things becomes a trickle. Already
+ * when half of its allowance is gone its turns are followed by a rest. (By deficit round robin over measured time, as it was,
+ * a link whose slice met a pause of 18 ms paid for it with 17 turns.)
  */
 import { Allowances, Conversation } from "../allowances.ts";
 import type { MemberId } from "../codec/post.ts";

@@ -7,7 +7,7 @@
  * have said little; the posts of all others are let pass and asked for again, a few at a time and perhaps of another peer.
  */
 import { Allowances, Conversation, costOfPost } from "../allowances.ts";
-import { Bucket } from "../bucket.ts";
+import { Buckets } from "../bucket.ts";
 import type { MemberId, Post } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import type { Peer } from "./peer.ts";
@@ -16,7 +16,7 @@ import type { Peer } from "./peer.ts";
 export class Fairness {
   private readonly relays = new Allowances<Peer>(limits.relayedStartMs, limits.relayedMaxMs);
   /** What each author may say in any case; who has said nothing lately is not in it. */
-  private readonly quiet = new Map<MemberId, Bucket>();
+  private readonly quiet = new Buckets<MemberId>(limits.quietPerSecondMs, limits.quietMaxMs, limits.allowancesMax);
   private readonly conversation = new Conversation();
 
   /** A post was taken, whoever brought it. */
@@ -32,7 +32,7 @@ export class Fairness {
   /** Whether one more post of `author` is taken from `peer`, who hands it on. */
   mayHear(peer: Peer, author: MemberId, now: number): boolean {
     if (!this.relays.isInDebt(peer, now) || !this.conversation.isAmongOthers(author, now)) return true;
-    return this.relays.level(peer, now) > -limits.quietDebtMs && (this.quiet.get(author)?.level(now) ?? 1) > 0;
+    return this.relays.level(peer, now) > -limits.quietDebtMs && this.quiet.level(author, now) > 0;
   }
 
   /** Whether `peer` may be asked for posts that were let pass. */
@@ -44,7 +44,7 @@ export class Fairness {
   charge(peer: Peer, { author, kind, seq, size }: Post, now: number): void {
     const costUs = costOfPost(kind, size);
     this.relays.charge(peer, seq === 0 ? costUs + limits.openingCostUs : costUs, now);
-    this.quietOf(author, now).spend(costUs / 1_000);
+    this.quiet.of(author, now).spend(costUs / 1_000);
   }
 
   onUp(peer: Peer, now: number): void {
@@ -53,16 +53,5 @@ export class Fairness {
 
   onDown(peer: Peer, now: number): void {
     this.relays.end(peer, now);
-  }
-
-  private quietOf(author: MemberId, now: number): Bucket {
-    const { quietPerSecondMs, quietMaxMs, allowancesMax } = limits;
-    const bucket = this.quiet.get(author) ?? new Bucket(quietPerSecondMs, quietMaxMs, quietMaxMs, now);
-    // Whoever spoke last is last.
-    this.quiet.delete(author);
-    this.quiet.set(author, bucket);
-    const [silent] = this.quiet.keys();
-    if (silent !== undefined && this.quiet.size > allowancesMax) this.quiet.delete(silent);
-    return bucket;
   }
 }

@@ -431,12 +431,12 @@ export class Spread {
     if (asked?.head === stream.head) asked.peer.claims.clear(stream);
     const knowing = [...this.context.peers.values()].filter(peer => peer.claims.head(stream) > stream.head);
     const able = knowing.filter(peer => peer.claims.floor(stream) <= stream.head + 1);
-    const giver = nearest(able) ?? nearest(knowing);
+    const givers = able.length > 0 ? able : knowing;
+    const giver = nearest(givers);
     if (giver === undefined) return;
     stream.isGapFinal = able.length === 0;
-    if (stream.isPassedOver) return this.askAgain(stream, able.length > 0 ? able : knowing);
-    this.graft(giver, stream);
-    this.awaitFrom(giver, stream);
+    if (stream.isPassedOver) this.askAgain(stream, givers);
+    else this.ask(giver, stream);
   }
 
   /** Asks whoever may hand on so much for some of what was let pass; once that is all of it, for what follows, too. */
@@ -447,11 +447,12 @@ export class Spread {
     if (giver === undefined) return this.armGraft(stream, jitter(this.context, limits.haveIntervalMs));
     const to = stream.head + limits.askAgainPosts;
     stream.isPassedOver = giver.claims.head(stream) > to;
-    this.graft(giver, stream, stream.head + 1, stream.isPassedOver ? to : OPEN_END);
-    this.awaitFrom(giver, stream);
+    this.ask(giver, stream, stream.isPassedOver ? to : OPEN_END);
   }
 
-  private awaitFrom(giver: Peer, stream: Stream): void {
+  /** Looks again, a while later, whether it has come. */
+  private ask(giver: Peer, stream: Stream, to = OPEN_END): void {
+    this.graft(giver, stream, stream.head + 1, to);
     stream.asked = { peer: giver, head: stream.head };
     this.armGraft(stream, this.graftDelay(giver) + limits.haveIntervalMs);
   }
