@@ -124,6 +124,10 @@ export const limits = {
   askAgainPosts: 64,
   /** … of a peer that has so much left. */
   askAgainMs: 15,
+  /** What has come on links that are behind may wait for them, all together … */
+  heldMaxBytes: 8 * MiB,
+  /** … or at each, if that is more: what one read of a socket brings, and the end of a TLS record behind it. */
+  heldPerLinkBytes: (512 + 32) * KiB,
   /** A reader that takes nothing for so long while data waits is gone. */
   linkStuckTimeoutMs: 30_000,
   /** Before a link was silent for so long it is pinged by who has dialled it … */
@@ -282,6 +286,7 @@ assert(
   limits.backlogMaxPosts * limits.frameMaxBytes <= limits.owedMaxBytes && limits.owedMaxBytes <= limits.logMaxBytes / 2,
   "what a script says ahead of the slowest reader is kept for it",
 );
+assert(2 * limits.windowBytes <= limits.heldMaxBytes, "whoever says goodbye while few are behind is heard to the end");
 assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");
 assert(
   limits.pingIdleMs + limits.pingYieldMs + 4_000 <= limits.linkSilenceTimeoutMs,

@@ -4,7 +4,8 @@
  * Invariants. Nothing is reported from inside a method of `Link`, only from socket callbacks, timers and microtasks, so
  * the owner is never entered twice. `ended` comes once, and no knock, message or drain after it. At most one timer runs,
  * and none on a link that is up and has nothing queued. What is queued leaves in one write per turn of the loop. What comes
- * in is handled in order, and what there is no time for (turns.ts) is at most what one read of the socket brought.
+ * in is handled in order, and what there is no time for (turns.ts) is at most what one read of the socket brought, or, of a
+ * peer that has hung up, its share of `heldMaxBytes`.
  */
 
 import { costOfPost } from "../allowances.ts";
@@ -220,8 +221,11 @@ export class Link implements Worker {
   onData(chunk: Buffer): void {
     if (this.phase !== "open") return;
     this.guard(() => this.frames.add(chunk));
-    // The last of a read comes after the pause.
-    if (this.turns.isBehind(this)) return;
+    if (this.turns.isBehind(this)) {
+      // The last of a read comes after the pause; but where the peer has hung up, all that the kernel holds.
+      if (!this.turns.mayHold(this.frames.pendingBytes)) this.kill({ type: "closed" });
+      return;
+    }
     const now = performance.now();
     const isBehind = this.turns.mustWait(this, now) || this.work(now + limits.sliceMs);
     if (!isBehind || this.isOrphan) return;

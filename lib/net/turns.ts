@@ -47,6 +47,11 @@ export class Turns {
     return this.waiting.has(worker);
   }
 
+  /** Whether one that is behind may keep so many bytes waiting here. */
+  mayHold(bytes: number): boolean {
+    return bytes <= Math.max(limits.heldPerLinkBytes, limits.heldMaxBytes / this.waiting.size);
+  }
+
   /** It is up, and has an allowance from now on: of many that come at once each has little. */
   begin(worker: Worker, now: number): void {
     this.allowances.begin(worker, now);
