@@ -603,6 +603,7 @@ export class Chat implements ChatControl {
 
   private endTurn(): void {
     this.store.flush();
+    if (this.core?.isSettled !== false) this.transport.free();
     for (const { post, texts } of this.echoes.splice(0)) this.scribe.said(post, false, texts);
     if (this.waiting !== undefined && this.node?.isBacklogged === false) {
       this.waiting.resolve();

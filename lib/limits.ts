@@ -210,7 +210,7 @@ export const limits = {
   // Memory.
   /** Members and sessions known at once. */
   membersMax: 8_192,
-  sessionsMax: 16_384,
+  sessionsMax: 8_192,
   /** Where all of them look alive, so many of those that somebody has made up are forgotten. */
   forgottenAtOnce: 256,
   /** Sessions of one member that are kept: restarts in a row. */
@@ -219,9 +219,9 @@ export const limits = {
   lossesPerSessionMax: 8,
   /** Posts kept for late joiners, over all sessions. */
   logMaxPosts: 50_000,
-  logMaxBytes: 16 * MiB,
+  logMaxBytes: 8 * MiB,
   /** What we said ourselves stays until all linked to us have it, up to this. */
-  owedMaxBytes: 8 * MiB,
+  owedMaxBytes: 4 * MiB,
   /** A week: whoever comes later than that does not catch up with a talk, and members have it in their stores. */
   logMaxAgeMs: 7 * 24 * 3_600_000,
   /** What arrived ahead of a hole, per session. */
@@ -235,7 +235,7 @@ export const limits = {
   clockAheadMaxMs: 60_000,
 
   /** How far a script may talk ahead of the slowest reader, in posts; more waits in its pipe. */
-  backlogMaxPosts: 64,
+  backlogMaxPosts: 30,
   /** Nodes tried in turn while each says it is full and names others. */
   joinHopsMax: 4,
 
@@ -283,9 +283,10 @@ assert(limits.thinOutMembers > limits.fullMeshLinksMax, "a room at the limit doe
 assert(limits.fullMeshLinksMax < limits.linksMax, "a full mesh leaves room for newcomers");
 assert(limits.digestEntriesMax * 24 + 5 <= limits.frameMaxBytes, "a digest fits a frame");
 assert(
-  limits.backlogMaxPosts * limits.frameMaxBytes <= limits.owedMaxBytes && limits.owedMaxBytes <= limits.logMaxBytes / 2,
-  "what a script says ahead of the slowest reader is kept for it",
+  limits.backlogMaxPosts * limits.frameMaxBytes + 2 * limits.windowBytes <= limits.owedMaxBytes,
+  "what a script says ahead of the slowest reader is kept for it, and what is under way there",
 );
+assert(limits.owedMaxBytes <= limits.logMaxBytes / 2, "what others say is kept as well");
 assert(2 * limits.windowBytes <= limits.heldMaxBytes, "whoever says goodbye while few are behind is heard to the end");
 assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");
 assert(

@@ -3,7 +3,8 @@
  *
  * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames. A frame that lies inside one chunk
  * is a view of it, not a copy; one cut by a chunk's end is put together in a buffer of its own. A length of zero or over
- * the limit throws before a byte of it is kept, so nothing larger than one frame ever waits here.
+ * the limit throws before a byte of it is kept, so nothing larger than one frame ever waits here. Whoever made this hears of
+ * each chunk that is used up (`onSpent`), but of none that was one frame from end to end: that is whose frame it is.
  */
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -20,6 +21,8 @@ export class FrameBuffer {
   private offset = 0;
   private maxBytes: number = limits.handshakeFrameMaxBytes;
 
+  constructor(private readonly onSpent: (chunk: Buffer) => void = () => {}) {}
+
   /** The peer is known: from here on frames may be as large as posts are. */
   allowPosts(): void {
     this.maxBytes = limits.frameMaxBytes;
@@ -34,8 +37,10 @@ export class FrameBuffer {
   /** For who takes frames one by one: the chunk must not change until `next` has none any more. */
   add(chunk: Uint8Array): void {
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    this.rest = this.hasRest ? Buffer.concat([this.rest.subarray(this.offset), bytes]) : bytes;
-    this.offset = 0;
+    const joined = this.hasRest ? Buffer.concat([this.rest.subarray(this.offset), bytes]) : bytes;
+    if (joined !== bytes) this.onSpent(bytes);
+    this.drop();
+    this.rest = joined;
   }
 
   /** Takes the next whole frame. */
@@ -45,6 +50,7 @@ export class FrameBuffer {
       const end = offset + FRAME_HEADER_BYTES + this.lengthAt(rest, offset);
       if (end <= rest.length) {
         this.offset = end;
+        if (offset === 0 && end === rest.length) this.rest = EMPTY;
         return rest.subarray(offset + FRAME_HEADER_BYTES, end);
       }
     }
@@ -64,8 +70,10 @@ export class FrameBuffer {
   }
 
   private drop(): undefined {
+    const { rest } = this;
     this.rest = EMPTY;
     this.offset = 0;
+    if (rest.length > 0) this.onSpent(rest);
   }
 
   /** Puts a frame together that was cut: its header first, which tells how much there is to come. */

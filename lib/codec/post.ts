@@ -103,8 +103,8 @@ export class Post implements PostContent {
   readonly #digest: Uint8Array | undefined;
 
   /**
-   * `frame`: length and type of the message, header, body and signature. `isBorrowed`: it lies in memory that is used for
-   * other things as well, or is much larger; whoever keeps the post longer than the event it came with asks for `owned`.
+   * `frame`: length and type of the message, header, body and signature. `isBorrowed`: it lies in memory that holds other
+   * things as well, and is given back or used again; whoever keeps the post longer than the event it came with asks for `owned`.
    * `digest`: where it is known already.
    */
   constructor(
@@ -230,7 +230,7 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
 
 /**
  * Reads a post. Throws `PeerError`; says nothing about the signature. One that lies in its frame is a view of that, borrowed
- * where what lies around it is more than itself; else it gets a frame.
+ * where something lies around it; else it gets a frame.
  */
 export function decodePost(bytes: Uint8Array): Post {
   const hasBefore = ((bytes[POST_HEADER_BYTES - 1] ?? 0) & HAS_BEFORE) !== 0;
@@ -242,7 +242,7 @@ export function decodePost(bytes: Uint8Array): Post {
   if (start >= 0) {
     const frame = Buffer.from(bytes.buffer, start, frameBytes);
     if (u32At(frame, 0) === 1 + bytes.length && frame[FRAME_HEADER_BYTES] === POST_TYPE)
-      return new Post(frame, bytes.buffer.byteLength > 2 * frameBytes);
+      return new Post(frame, bytes.buffer.byteLength > frameBytes);
   }
   const frame = Buffer.allocUnsafeSlow(frameBytes);
   beginning(frame).raw(bytes);

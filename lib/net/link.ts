@@ -55,6 +55,8 @@ export interface LinkEvents {
   ended(link: Link, end: LinkEnd): void;
   /** The socket is closed for good; after `ended`. */
   gone(link: Link): void;
+  /** All that this chunk brought was told. */
+  spent(chunk: Buffer): void;
   /** An error that is our own fault. The link is closed already. */
   bug(error: unknown): void;
 }
@@ -71,7 +73,7 @@ type Phase = "connecting" | "open" | "closing" | "gone";
 export class Link implements Worker {
   private phase: Phase = "connecting";
   private socket: Bun.Socket<Link> | undefined;
-  private readonly frames = new FrameBuffer();
+  private readonly frames = new FrameBuffer(chunk => this.events.spent(chunk));
   /** The peer has closed, and what it said before waits to be handled. */
   private isOrphan = false;
   private drainDue = false;
@@ -244,7 +246,7 @@ export class Link implements Worker {
         now = performance.now();
         if (message !== undefined) this.account(message, frame.length, now);
         // The handshake is three frames at most, and each is in its place or the last.
-        if (this.up && now >= until) break;
+        if (this.up && now >= until && this.frames.hasRest) break;
       }
     });
     // Whoever closes a link in the middle of a chunk hears nothing of the rest.

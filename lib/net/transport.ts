@@ -64,6 +64,10 @@ export interface TransportConfig extends Self {
   readonly onBug?: (error: unknown) => void;
 }
 
+/** What is smaller, or comes while so much is not free yet, is left to the collector. */
+const SPENT_MIN_BYTES = 4 * 1024;
+const SPENT_MAX = 256;
+
 /** A dial under way: one address after the other, until one comes up. */
 interface Dial {
   readonly id: LinkId;
@@ -97,6 +101,8 @@ export class Transport {
   /** Made when the first connection comes: with what TLS loads it is a quarter of an idle node's own memory. */
   private certificate: Promise<Certificate> | undefined;
   private stopping: PromiseWithResolvers<void> | undefined;
+  /** Memory that sockets brought, all of which was told. */
+  private spent: ArrayBuffer[] = [];
 
   constructor(private readonly config: TransportConfig) {
     const { handlers } = config;
@@ -112,6 +118,7 @@ export class Transport {
       drained: link => handlers.drained(link.id),
       ended: (link, end) => this.onEnded(link, end),
       gone: link => this.onGone(link),
+      spent: chunk => this.onSpent(chunk),
       bug: error => this.onBug(error),
     };
   }
@@ -147,6 +154,14 @@ export class Transport {
   /** A newcomer has asked for all that was said: for so long nobody who tells it is slowed down. */
   hurry(ms: number): void {
     this.turns.hurry(performance.now() + ms);
+  }
+
+  /**
+   * Of what was told so far nobody keeps a view: its memory is free again. Left to the collector, up to half a MiB for each read
+   * would wait for it, since it sees small objects only.
+   */
+  free(): void {
+    for (const memory of this.spent.splice(0)) memory.transfer(0);
   }
 
   /** Tries the addresses in order. Ends in `up` or `dialFailed`, within `handshakeTimeoutMs`. */
@@ -301,6 +316,11 @@ export class Transport {
     this.sockets.delete(link);
     this.release(link);
     if (this.sockets.size === 0) this.stopping?.resolve();
+  }
+
+  private onSpent({ buffer, byteLength }: Buffer): void {
+    const isWhole = buffer instanceof ArrayBuffer && buffer.byteLength === byteLength;
+    if (isWhole && byteLength >= SPENT_MIN_BYTES && this.spent.length < SPENT_MAX) this.spent.push(buffer);
   }
 
   private onBug(error: unknown): void {

@@ -48,6 +48,11 @@ export class Checks {
     private readonly handlers: CheckHandlers,
   ) {}
 
+  /** Nothing waits: no post that came in is looked at any more. */
+  get isSettled(): boolean {
+    return this.waiting.length === 0;
+  }
+
   /**
    * Takes a post that may be checked a moment later, together with those that come behind it (`more`). Returns whether it was
    * such a post.

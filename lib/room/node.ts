@@ -101,6 +101,11 @@ export class RoomNode {
     return { reached: peers.filter(peer => peer.confirmed >= seq).length, linked: peers.length };
   }
 
+  /** No view of any message is kept: what they lie in may be used for other things. */
+  get isSettled(): boolean {
+    return this.spread.isSettled;
+  }
+
   /** Somebody is so far behind what we say that a script had better wait. */
   get isBacklogged(): boolean {
     const { peers, self } = this.context;

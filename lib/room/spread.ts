@@ -101,6 +101,10 @@ export class Spread {
     return this.checks.take(peer, stream, post, more);
   }
 
+  get isSettled(): boolean {
+    return this.checks.isSettled;
+  }
+
   /** Checks what waits. */
   settle(): void {
     this.checks.settle();

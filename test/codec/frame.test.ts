@@ -42,6 +42,31 @@ describe("frame buffer", () => {
     );
   });
 
+  test("each chunk is told of when it is used up, and not one that a frame fills, since that is whose frame it is", () => {
+    fc.assert(
+      fc.property(bodies, fc.array(fc.nat(), { maxLength: 40 }), (frames, places) => {
+        const stream = Buffer.concat(frames.map(framed));
+        const chunks = cut(stream, places).filter(chunk => chunk.length > 0);
+        const ends = frames.map((_, index) => Buffer.concat(frames.slice(0, index + 1).map(framed)).length);
+        const spent: [at: number, bytes: number, frames: number][] = [];
+        let handled = 0;
+        const buffer = new FrameBuffer(chunk =>
+          spent.push([chunk.byteOffset - stream.byteOffset, chunk.length, handled]),
+        );
+        for (const chunk of chunks) {
+          buffer.push(chunk, () => {
+            handled += 1;
+          });
+        }
+        const expected = chunks
+          .map(chunk => [chunk.byteOffset - stream.byteOffset, chunk.length] as const)
+          .filter(([at, bytes]) => !([0, ...ends].includes(at) && ends.indexOf(at + bytes) === ends.indexOf(at) + 1))
+          .map(([at, bytes]): [number, number, number] => [at, bytes, ends.filter(end => end <= at + bytes).length]);
+        expect(spent).toEqual(expected);
+      }),
+    );
+  });
+
   test("a stream that comes byte by byte gives the same frames", () => {
     const frames = [new Uint8Array([1]), new Uint8Array(300).fill(7), new Uint8Array([2, 3])];
     const stream = Buffer.concat(frames.map(framed));

@@ -218,7 +218,10 @@ describe("a peer that floods", () => {
     listener.transport.holdWhile(() => true);
     const other = await (await RawPeer.dial(listener.port)).enter();
     const second = (await listener.take("up")).link;
-    const links = inside(listener).links as ReadonlyMap<number, unknown> as ReadonlyMap<number, { onData(chunk: Buffer): void }>;
+    const links = inside(listener).links as ReadonlyMap<number, unknown> as ReadonlyMap<
+      number,
+      { onData(chunk: Buffer): void }
+    >;
     const chunk = pings(10_000);
     links.get(second)?.onData(chunk);
     // As it comes when the other end is closed: all that the kernel holds.

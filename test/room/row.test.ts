@@ -70,6 +70,15 @@ describe("posts in a row, each with the imprint of the one before,", () => {
     expect(bench.checks).toBe(1);
   });
 
+  test("must stay where they lie until they are checked", () => {
+    const { bob, bench } = room({ checksLater: true });
+    expect(bench.node.isSettled).toBe(true);
+    bench.post(1, bob.text("1"));
+    expect(bench.node.isSettled).toBe(false);
+    bench.handle({ type: "tick" });
+    expect(bench.node.isSettled).toBe(true);
+  });
+
   test("are checked in lots, and a lone one at once", () => {
     const { bob, bench, tells } = room();
     const row = bob.row(...words(limits.uncheckedMaxPosts + 2));
