@@ -144,7 +144,7 @@ export class Records {
   }
 
   private nameOf(id: MemberId): string {
-    return this.node()?.members.get(id)?.introduction.name ?? id;
+    return this.node()?.members.get(id)?.name ?? id;
   }
 }
 

@@ -206,7 +206,7 @@ export class Scribe {
     const { hosts, port } = member.introduction;
     const isHere = (other: Acquaintance) => {
       const known = node()?.members.get(other.member);
-      return known?.present === true && known.introduction.name === other.name;
+      return known?.present === true && known.name === other.name;
     };
     const addresses = hosts.map(host => ({ host, port }));
     this.warn(trust.meet(acquaintance(member), addresses, room(), isHere));
@@ -348,8 +348,8 @@ class TextEvent implements MessageView {
   }
 }
 
-function acquaintance({ id, introduction }: Member): Acquaintance {
-  return { member: id, name: introduction.name, publicKey: introduction.publicKey };
+function acquaintance({ id, name, stream }: Member): Acquaintance {
+  return { member: id, name, publicKey: stream.publicKey };
 }
 
 function keyOf(post: Post): string {

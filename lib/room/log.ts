@@ -7,7 +7,7 @@
  * memory that it was here.
  */
 import type { StreamKey } from "../codec/message.ts";
-import type { MemberId, Post } from "../codec/post.ts";
+import { type MemberId, Post } from "../codec/post.ts";
 import { assert } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { bucketOf, Digest } from "./digest.ts";
@@ -15,6 +15,8 @@ import { introductionOf } from "./members.ts";
 import type { Peer } from "./peer.ts";
 import { Run, Spares } from "./run.ts";
 import { Tree } from "./trees.ts";
+
+const NO_LOSSES: readonly number[] = [];
 
 export class Stream {
   readonly author: MemberId;
@@ -28,10 +30,14 @@ export class Stream {
   /** The member was linked to us in this session. */
   isMet = false;
   /** Heads at which somebody missed this member: it is lost while its head is one of them, back with any further post. */
-  private losses: Set<number> | undefined;
+  private losses: readonly number[] = NO_LOSSES;
   private isEnded = false;
   readonly tree = new Tree();
   readonly publicKey: Uint8Array;
+  /** When the session began: the clock of post 0, µs since the epoch. */
+  readonly openedAt: number;
+  /** The frame of post 0. Of most of some thousands of sessions a node holds nothing else, so it is made a post when it is needed. */
+  private readonly beginning: Uint8Array;
   /** Two different posts with one number were seen. */
   equivocated = false;
   /** Whoever has more than we do has told that what comes next is gone for good. */
@@ -51,8 +57,8 @@ export class Stream {
   aheadBytes = 0;
 
   constructor(
-    /** Post 0, the author's `add`. */
-    readonly first: Post,
+    /** The author's `add`. */
+    first: Post,
     /** A small number that no other stream of this log has. */
     readonly slot: number,
     private readonly digest: Digest,
@@ -63,12 +69,19 @@ export class Stream {
   ) {
     this.author = first.author;
     this.session = first.session;
+    this.openedAt = first.clock;
+    this.beginning = new Uint8Array(first.frame);
     this.bucket = bucketOf(first.author);
     this.floor = head + 1;
     const introduction = introductionOf(first);
     assert(introduction !== undefined, "a session begins with an add");
     this.publicKey = introduction.publicKey;
     digest.note(this);
+  }
+
+  /** Post 0. */
+  get first(): Post {
+    return new Post(Buffer.from(this.beginning));
   }
 
   /** The member has left this session, or runs a newer one. */
@@ -82,14 +95,14 @@ export class Stream {
   }
 
   get live(): boolean {
-    return !this.isEnded && this.losses?.has(this.head) !== true;
+    return !this.isEnded && !this.losses.includes(this.head);
   }
 
   /** Somebody missed this member when its session stood at `head`, which may lie ahead of what we have. */
   missAt(head: number): void {
-    this.losses ??= new Set();
-    for (const past of this.losses) if (past < this.head) this.losses.delete(past);
-    if (head >= this.head && this.losses.size < limits.lossesPerSessionMax) this.losses.add(head);
+    const known = this.losses.filter(past => past >= this.head && past !== head);
+    if (head >= this.head && known.length < limits.lossesPerSessionMax) known.push(head);
+    this.losses = known;
     this.digest.note(this);
   }
 
@@ -255,7 +268,7 @@ export class Log {
       if (isFull()) return undefined;
     }
     const head = this.passed.size === 0 ? 0 : (this.passed.get(keyOf(first)) ?? 0);
-    const stream = new Stream(first.owned, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
+    const stream = new Stream(first, this.freeSlots.pop() ?? this.sessions, this.digest, head, bringer);
     const last = sessions.at(-1);
     if (last === undefined) this.earliest.set(author, stream);
     else last.later = stream;
@@ -401,4 +414,11 @@ export function byClock(a: Post, b: Post): number {
   if (a.clock !== b.clock) return a.clock - b.clock;
   if (a.author !== b.author) return a.author < b.author ? -1 : 1;
   return a.session - b.session || a.seq - b.seq;
+}
+
+/** The same for sessions: as `byClock` of their posts 0. */
+export function byOpening(a: Stream, b: Stream): number {
+  if (a.openedAt !== b.openedAt) return a.openedAt - b.openedAt;
+  if (a.author !== b.author) return a.author < b.author ? -1 : 1;
+  return a.session - b.session;
 }

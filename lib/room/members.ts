@@ -19,7 +19,7 @@ import {
   type Post,
   PostKind,
 } from "../codec/post.ts";
-import { PeerError } from "../errors.ts";
+import { assert, PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Context } from "./context.ts";
 import { keyOf, type Stream } from "./log.ts";
@@ -27,32 +27,69 @@ import { isName, NameTable } from "./names.ts";
 import type { Peer } from "./peer.ts";
 
 /** How dialling somebody went so far (see mesh.ts). */
-export interface Reach {
-  failures: number;
+export class Reach {
+  failures = 0;
   /** So many failures make us doubt that it is still here. Twice as many after each time we were wrong. */
-  doubt: number;
-  /** Not to be dialled before; 0 where nothing is known. */
-  notBefore: number;
+  doubt: number = limits.doubtAfterFailures;
   /** The dial under way. */
   dialling: LinkId | undefined;
   /** The host of its last link, which may work where its own idea of its address does not. */
   seenFrom: string | undefined;
+
+  constructor(
+    /** Not to be dialled before; 0 where nothing is known. */
+    public notBefore = 0,
+  ) {}
 }
 
-export function newReach(): Reach {
-  return { failures: 0, doubt: limits.doubtAfterFailures, notBefore: 0, dialling: undefined, seenFrom: undefined };
-}
-
-export interface Member extends Reach {
-  readonly id: MemberId;
-  /** Its newest session. */
-  stream: Stream;
-  introduction: Introduction;
-  /** When it took its present name: the clock of that post. */
+export class Member extends Reach {
+  name: string;
+  /** When it took this name: the clock of that post. */
   namedAt: number;
-  present: boolean;
+  present = false;
   /** We had a link to it, lost it, and are about to say so unless it shows up again. */
   suspect: { readonly at: number; readonly head: number } | undefined;
+  /** What it has said of itself since post 0 of its session. */
+  private renewed: Introduction | undefined;
+
+  constructor(
+    /** Its newest session. */
+    public stream: Stream,
+    introduction: Introduction,
+    post: Post,
+  ) {
+    super();
+    this.name = introduction.name;
+    this.namedAt = post.clock;
+    this.renew(introduction, post);
+  }
+
+  get id(): MemberId {
+    return this.stream.author;
+  }
+
+  /** What it says of itself: read anew each time, since a room has many members and few are looked at. */
+  get introduction(): Introduction {
+    const introduction = this.renewed ?? introductionOf(this.stream.first);
+    assert(introduction !== undefined, "a session begins with an add");
+    return introduction;
+  }
+
+  /** It has begun a newer session. */
+  begin(stream: Stream, introduction: Introduction, post: Post): void {
+    this.stream = stream;
+    this.namedAt = post.clock;
+    this.suspect = undefined;
+    this.notBefore = 0;
+    this.renew(introduction, post);
+  }
+
+  /** It introduces itself, once more unless this is post 0. */
+  renew(introduction: Introduction, { seq, clock }: Post): void {
+    if (introduction.name !== this.name) this.namedAt = clock;
+    this.name = introduction.name;
+    this.renewed = seq === 0 ? undefined : introduction;
+  }
 }
 
 export class Members {
@@ -92,7 +129,7 @@ export class Members {
 
   /** The name to show: bare for whoever holds it, `Bob#3f2a` for others, the last known one for those who left. */
   displayName(id: MemberId): string {
-    return this.names.displayName(id) ?? this.members.get(id)?.introduction.name ?? id;
+    return this.names.displayName(id) ?? this.members.get(id)?.name ?? id;
   }
 
   /** Whoever is present and holds this name. */
@@ -147,34 +184,17 @@ export class Members {
     if (known !== undefined) {
       known.stream.end();
       this.refresh(known.id, "lost");
-      known.stream = stream;
-      known.introduction = introduction;
-      known.namedAt = post.clock;
-      known.suspect = undefined;
-      known.notBefore = 0;
-      return;
+      return known.begin(stream, introduction, post);
     }
     if (this.members.size >= this.forgetAt) this.forgetAbsent();
-    const id = stream.author;
-    const member = {
-      id,
-      stream,
-      introduction,
-      namedAt: post.clock,
-      present: false,
-      suspect: undefined,
-      ...newReach(),
-    };
-    this.members.set(id, member);
+    this.members.set(stream.author, new Member(stream, introduction, post));
   }
 
   /** The same session introduces itself again: another name, other addresses, or only a sign of life. */
   private renew(member: Member, introduction: Introduction, post: Post): void {
-    const { name } = member.introduction;
-    member.introduction = introduction;
-    if (introduction.name === name) return;
-    member.namedAt = post.clock;
-    if (!member.present) return;
+    const { name } = member;
+    member.renew(introduction, post);
+    if (introduction.name === name || !member.present) return;
     const from = this.displayName(member.id);
     this.claim(member);
     this.context.tell({ type: "renamed", member: member.id, from, to: this.displayName(member.id) });
@@ -233,7 +253,7 @@ export class Members {
   }
 
   private claim(member: Member): void {
-    this.names.set({ member: member.id, name: member.introduction.name, clock: member.namedAt });
+    this.names.set({ member: member.id, name: member.name, clock: member.namedAt });
   }
 
   // Those who vanish.
@@ -280,7 +300,7 @@ export class Members {
   }
 
   get ownName(): string {
-    return this.members.get(this.context.config.identity.member)?.introduction.name ?? this.context.config.name;
+    return this.members.get(this.context.config.identity.member)?.name ?? this.context.config.name;
   }
 
   /** Its session is over for us: if it is here all the same, we shall hear of it again. */

@@ -8,7 +8,7 @@ import type { LinkId, PeerInfo, RefusalInfo } from "../codec/message.ts";
 import type { Address, MemberId } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import { type Context, jitter, randomBelow, sample } from "./context.ts";
-import { type Member, type Members, newReach, type Reach } from "./members.ts";
+import { type Member, type Members, Reach } from "./members.ts";
 import { freeName, isName } from "./names.ts";
 import type { Peer } from "./peer.ts";
 
@@ -34,7 +34,7 @@ export class Mesh {
   /** Until then the roster holds nothing to do. */
   private lookAt = 0;
   /** How dialling the address by which we came went; for when nobody else is known any more. */
-  private readonly entry: Reach = { ...newReach(), notBefore: Number.POSITIVE_INFINITY };
+  private readonly entry: Reach = new Reach(Number.POSITIVE_INFINITY);
 
   constructor(
     private readonly context: Context,
@@ -105,7 +105,7 @@ export class Mesh {
       this.uneasyUntil = now + limits.uneasyMs;
       this.nextProbeAt = Math.min(this.nextProbeAt, now + jitter(this.context, limits.uneasyProbeIntervalMs));
     }
-    const isNewer = member.stream.first.clock > self.first.clock;
+    const isNewer = member.stream.openedAt > self.openedAt;
     // Everybody hears of a newcomer at once; it dials us first.
     if (member.present && isNewer && member.notBefore === 0)
       member.notBefore = now + jitter(this.context, limits.dialYieldMs);
