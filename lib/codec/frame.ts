@@ -57,6 +57,13 @@ export class FrameBuffer {
     return this.hasRest ? this.fill() : this.drop();
   }
 
+  /** Forgets what is left. */
+  clear(): void {
+    this.cut = undefined;
+    this.cutBytes = 0;
+    this.drop();
+  }
+
   /** Whether there are bytes that `next` has not looked at. */
   get hasRest(): boolean {
     return this.offset < this.rest.length;

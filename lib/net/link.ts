@@ -56,7 +56,9 @@ export interface LinkEvents {
   /** The socket is closed for good; after `ended`. */
   gone(link: Link): void;
   /** All that this chunk brought was told. */
-  spent(chunk: Buffer): void;
+  spent(link: Link, chunk: Buffer): void;
+  /** Nothing of it was. */
+  unread(chunk: Buffer): void;
   /** An error that is our own fault. The link is closed already. */
   bug(error: unknown): void;
 }
@@ -73,7 +75,7 @@ type Phase = "connecting" | "open" | "closing" | "gone";
 export class Link implements Worker {
   private phase: Phase = "connecting";
   private socket: Bun.Socket<Link> | undefined;
-  private readonly frames = new FrameBuffer(chunk => this.events.spent(chunk));
+  private readonly frames = new FrameBuffer(chunk => this.events.spent(this, chunk));
   /** The peer has closed, and what it said before waits to be handled. */
   private isOrphan = false;
   private drainDue = false;
@@ -195,6 +197,7 @@ export class Link implements Worker {
     this.disarm();
     this.queue = [];
     this.queuedBytes = 0;
+    this.frames.clear();
     this.turns.remove(this, performance.now());
     this.socket?.terminate();
     this.socket = undefined;
@@ -221,7 +224,7 @@ export class Link implements Worker {
   }
 
   onData(chunk: Buffer): void {
-    if (this.phase !== "open") return;
+    if (this.phase !== "open") return this.events.unread(chunk);
     this.guard(() => this.frames.add(chunk));
     if (this.turns.isBehind(this)) {
       // The last of a read comes after the pause; but where the peer has hung up, all that the kernel holds.
@@ -349,6 +352,7 @@ export class Link implements Worker {
   private finish(end: LinkEnd): void {
     if (this.isOrphan) return this.kill(end);
     this.phase = "closing";
+    this.frames.clear();
     this.closingSince = performance.now();
     this.disarm();
     this.later(() => this.events.ended(this, end));

@@ -13,6 +13,7 @@ import { assert, ChatError, codeOf, type PeerError, type PeerFault } from "../er
 import { limits } from "../limits.ts";
 import { isLoopback, LOOPBACKS, originOf, plainHost } from "./addresses.ts";
 import { type Certificate, makeCertificate, NOBODY } from "./certificate.ts";
+import { Chunks } from "./chunks.ts";
 import { Handshake, type Self } from "./handshake.ts";
 import { DEADLINES, type Deadlines, Link, type LinkEnd, type LinkEvents, SOCKET_HANDLERS } from "./link.ts";
 import { Turns } from "./turns.ts";
@@ -64,10 +65,6 @@ export interface TransportConfig extends Self {
   readonly onBug?: (error: unknown) => void;
 }
 
-/** What is smaller, or comes while so much is not free yet, is left to the collector. */
-const SPENT_MIN_BYTES = 4 * 1024;
-const SPENT_MAX = 256;
-
 /** A dial under way: one address after the other, until one comes up. */
 interface Dial {
   readonly id: LinkId;
@@ -101,8 +98,7 @@ export class Transport {
   /** Made when the first connection comes: with what TLS loads it is a quarter of an idle node's own memory. */
   private certificate: Promise<Certificate> | undefined;
   private stopping: PromiseWithResolvers<void> | undefined;
-  /** Memory that sockets brought, all of which was told. */
-  private spent: ArrayBuffer[] = [];
+  private readonly chunks = new Chunks();
 
   constructor(private readonly config: TransportConfig) {
     const { handlers } = config;
@@ -118,7 +114,9 @@ export class Transport {
       drained: link => handlers.drained(link.id),
       ended: (link, end) => this.onEnded(link, end),
       gone: link => this.onGone(link),
-      spent: chunk => this.onSpent(chunk),
+      // Before a link is up all is copied that is kept.
+      spent: (link, chunk) => (link.wasUp ? this.chunks.keep(chunk) : this.chunks.giveBack(chunk)),
+      unread: chunk => this.chunks.giveBack(chunk),
       bug: error => this.onBug(error),
     };
   }
@@ -156,12 +154,9 @@ export class Transport {
     this.turns.hurry(performance.now() + ms);
   }
 
-  /**
-   * Of what was told so far nobody keeps a view: its memory is free again. Left to the collector, up to half a MiB for each read
-   * would wait for it, since it sees small objects only.
-   */
+  /** Of what was told so far nobody keeps a view: its memory is free again. */
   free(): void {
-    for (const memory of this.spent.splice(0)) memory.transfer(0);
+    this.chunks.free();
   }
 
   /** Tries the addresses in order. Ends in `up` or `dialFailed`, within `handshakeTimeoutMs`. */
@@ -316,11 +311,6 @@ export class Transport {
     this.sockets.delete(link);
     this.release(link);
     if (this.sockets.size === 0) this.stopping?.resolve();
-  }
-
-  private onSpent({ buffer, byteLength }: Buffer): void {
-    const isWhole = buffer instanceof ArrayBuffer && buffer.byteLength === byteLength;
-    if (isWhole && byteLength >= SPENT_MIN_BYTES && this.spent.length < SPENT_MAX) this.spent.push(buffer);
   }
 
   private onBug(error: unknown): void {

@@ -67,6 +67,19 @@ describe("frame buffer", () => {
     );
   });
 
+  test("what is left of a chunk may be forgotten, and is told of as used up", () => {
+    const spent: Buffer[] = [];
+    const buffer = new FrameBuffer(chunk => spent.push(chunk));
+    const chunk = Buffer.concat([framed(new Uint8Array(5)), framed(new Uint8Array(9)), withLength(3)]);
+    buffer.add(chunk);
+    expect(buffer.next()).toHaveLength(5);
+    buffer.clear();
+    expect([buffer.hasRest, buffer.next(), buffer.pendingBytes, spent.length]).toEqual([false, undefined, 0, 1]);
+    feed(buffer, [withLength(3)]);
+    buffer.clear();
+    expect(feed(buffer, [framed(new Uint8Array(2))])).toEqual([new Uint8Array(2)]);
+  });
+
   test("a stream that comes byte by byte gives the same frames", () => {
     const frames = [new Uint8Array([1]), new Uint8Array(300).fill(7), new Uint8Array([2, 3])];
     const stream = Buffer.concat(frames.map(framed));
