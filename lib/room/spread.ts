@@ -254,7 +254,14 @@ export class Spread {
 
   /** Nobody we asked has what lies before this post any more: the stream goes on from here. */
   private mayJump(peer: Peer, stream: Stream, post: Post): boolean {
-    return stream.isGapFinal && peer.claims.floor(stream) === post.seq;
+    return stream.isGapFinal && peer.claims.floor(stream) === post.seq && this.authorWithNext(stream) === undefined;
+  }
+
+  /** The link to the author itself, where it may still bring what comes next: it keeps for us what we have not confirmed. */
+  private authorWithNext(stream: Stream): Peer | undefined {
+    const author = this.context.linked.get(stream.author);
+    if (author === undefined || author.info.session !== stream.session) return undefined;
+    return author.claims.floor(stream) <= stream.head + 1 ? author : undefined;
   }
 
   private push(stream: Stream, post: Post, from: Peer | undefined): void {
@@ -435,11 +442,15 @@ export class Spread {
     if (asked?.head === stream.head) asked.peer.claims.clear(stream);
     const knowing = [...this.context.peers.values()].filter(peer => peer.claims.head(stream) > stream.head);
     const able = knowing.filter(peer => peer.claims.floor(stream) <= stream.head + 1);
-    const givers = able.length > 0 ? able : knowing;
+    const author = able.length > 0 ? undefined : this.authorWithNext(stream);
+    const givers = able.length > 0 ? able : author === undefined ? knowing : [author];
     const giver = nearest(givers);
-    if (giver === undefined) return;
+    if (giver === undefined || knowing.length === 0) return;
     stream.isGapFinal = able.length === 0;
-    if (stream.isPassedOver) this.askAgain(stream, givers);
+    // What its author pushes is on the way, or waits here for its turn.
+    if (giver === author && asked?.head !== stream.head && !stream.tree.isPruned(author))
+      this.awaitNext(author, stream);
+    else if (stream.isPassedOver) this.askAgain(stream, givers);
     else this.ask(giver, stream);
   }
 
@@ -454,9 +465,13 @@ export class Spread {
     this.ask(giver, stream, stream.isPassedOver ? to : OPEN_END);
   }
 
-  /** Looks again, a while later, whether it has come. */
   private ask(giver: Peer, stream: Stream, to = OPEN_END): void {
     this.graft(giver, stream, stream.head + 1, to);
+    this.awaitNext(giver, stream);
+  }
+
+  /** Looks again, a while later, whether it has come. */
+  private awaitNext(giver: Peer, stream: Stream): void {
     stream.asked = { peer: giver, head: stream.head };
     this.armGraft(stream, this.graftDelay(giver) + limits.haveIntervalMs);
   }

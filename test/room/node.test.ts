@@ -157,6 +157,37 @@ describe("a hole", () => {
     expect(bench.post(1, post)).toContain('tell said Bob 5 text "still here"');
   });
 
+  test("that others cannot fill any more is not passed over while its author is linked to us, and may be slow", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    const [one, two, three] = [bob.text("1"), bob.text("2"), bob.text("3")];
+    const entries = [{ author: bob.member, session: 1, floor: 3, head: 3 }];
+    bench.receive(3, { type: "have", scope: "news", entries });
+    // What it pushes is under way; if nothing comes it is asked, and nobody else.
+    const wants = bench.wait(5_000).filter(line => line.includes("want"));
+    expect([wants.length > 0, wants.filter(line => line !== "send 1: want [Bob/1 1-∞]")]).toEqual([true, []]);
+    expect(bench.post(3, three)).toEqual([]);
+    expect(bench.post(1, one)).toContain('tell said Bob 1 text "1"');
+    expect(bench.post(1, two)).toContain('tell said Bob 2 text "2"');
+    expect(bench.node.log.get(bob.member, 1)?.head).toBe(3);
+  });
+
+  test("that only its author could fill is passed over once the link to it is gone", () => {
+    const [bob, carol] = [new Author("Bob"), new Author("Carol")];
+    const bench = new Bench([bob, carol]);
+    bench.meet(bob, 1);
+    bench.meet(carol, 3);
+    const three = [bob.text("1"), bob.text("2"), bob.text("3")][2] as Post;
+    const entries = [{ author: bob.member, session: 1, floor: 3, head: 3 }];
+    bench.receive(3, { type: "have", scope: "news", entries });
+    bench.handle({ type: "down", link: 1 });
+    expect(bench.wait(5_000)).toContain("send 3: want [Bob/1 1-∞]");
+    bench.receive(3, { type: "have", scope: "news", entries });
+    expect(bench.post(3, three)).toContain('tell said Bob 3 text "3"');
+  });
+
   test("that a liar claims costs a few wants and no more", () => {
     const bob = new Author("Bob");
     const bench = new Bench([bob]);
