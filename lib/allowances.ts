@@ -6,13 +6,18 @@
  * costs is reckoned, not measured: on a busy machine everything takes long, and nobody here is to blame.
  */
 import { Bucket } from "./bucket.ts";
-import { type MemberId, type Post, PostKind } from "./codec/post.ts";
+import { isSaid, type MemberId, type Post, PostKind } from "./codec/post.ts";
 import { limits } from "./limits.ts";
 
 /** What it costs to handle a post that takes so many bytes, and whose own signature is checked, µs. */
 export function costOfPost(kind: Post["kind"], bytes: number): number {
   const byteCostNs = kind === PostKind.text ? limits.textByteCostNs : limits.entryByteCostNs;
   return limits.checkCostUs + (bytes * byteCostNs) / 1_000;
+}
+
+/** Whether it is what people say to each other: others are slowed down for it. News of the roster are not, and what is larger pours. */
+export function isTalk(post: Post): boolean {
+  return isSaid(post) && post.size <= limits.talkMaxBytes;
 }
 
 /** All times are in ms, by one clock. */
@@ -55,6 +60,11 @@ export class Allowances<Who> {
 
   isInDebt(who: Who, now: number): boolean {
     return this.debtors.has(who) && !this.isPaid(who, now);
+  }
+
+  /** Whether any of those in debt is such a one. */
+  isAnyInDebt(match: (who: Who) => boolean, now: number): boolean {
+    return this.debtors.values().some(who => match(who) && !this.isPaid(who, now));
   }
 
   charge(who: Who, costUs: number, now: number): void {

@@ -102,8 +102,9 @@ export const limits = {
   allowanceMaxMs: 60,
   /** … and what is added in a second. Beyond that it is slowed down, … */
   allowancePerSecondMs: 15,
-  /** … where others have said something so lately. Any number of those who are slowed down get no more than one. */
+  /** … where others have said something so lately, in a post of no more than this: what is larger pours. Any number of those who are slowed down get no more than one. */
   conversationMs: 1_000,
+  talkMaxBytes: 4 * KiB,
   /** Of so many it is remembered what they have used. */
   allowancesMax: 1_024,
   /** After a turn for those who have half of it left or less, others have the time, so long. */

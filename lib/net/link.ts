@@ -8,7 +8,7 @@
  * peer that has hung up, its share of `heldMaxBytes`.
  */
 
-import { costOfPost } from "../allowances.ts";
+import { costOfPost, isTalk } from "../allowances.ts";
 import { FrameBuffer } from "../codec/frame.ts";
 import { type ByeReason, decode, encode, type Message, type PeerInfo, type RefusalInfo } from "../codec/message.ts";
 import type { Address, MemberId, RoomId } from "../codec/post.ts";
@@ -304,10 +304,11 @@ export class Link implements Worker {
     if (this.phase !== "open") return;
     if (message.type !== "post")
       return this.turns.charge(this, limits.messageCostUs + (bytes * limits.entryByteCostNs) / 1_000, now);
-    const { author, kind } = message.post;
-    this.turns.said(author, now);
+    const { post } = message;
+    const { author, kind } = post;
     const costUs = costOfPost(kind, bytes);
     this.turns.charge(this, author === this.peer ? costUs : costUs / limits.relayDiscount, now);
+    if (isTalk(post)) this.turns.said(author, now);
   }
 
   private opened({ member }: PeerInfo): void {

@@ -8,7 +8,8 @@
  *
  * Every link has an allowance of time, a token bucket; of those that are behind, whoever has most of it left goes first, so
  * an honest neighbour that hands on what many say does not wait for those who fill its hands. Where nobody else says
- * anything it may be overdrawn as long as one likes. Else whoever has none left gets what the bucket gains, and not all the
+ * anything, or only those who have overdrawn theirs, it may be overdrawn as long as one likes: scripts that pour do so at full
+ * speed, one or many, until somebody talks. Else whoever has none left gets what the bucket gains, and not all the
  * time there is: what it says is handed on, and costs every node of the room as much as this one. A script that is slowed
  * down so says more in a post, and hardly less in a second; a flood of small things becomes a trickle. Already
  * when half of its allowance is gone its turns are followed by a rest. (By deficit round robin over measured time, as it was,
@@ -72,9 +73,9 @@ export class Turns {
     this.isHeld = isHeld;
   }
 
-  /** A post by `author` came in. */
+  /** Talk by `author` came in, and was charged. For who is in debt itself nobody else is slowed down. */
   said(author: MemberId, now: number): void {
-    this.conversation.heard(author, now);
+    if (!this.allowances.isAnyInDebt(({ peer }) => peer === author, now)) this.conversation.heard(author, now);
   }
 
   /** What `worker` has used, in µs. */

@@ -6,7 +6,7 @@
  * told. So each peer has an allowance for what it hands on. Where it has none left, and others talk, it is heard of those who
  * have said little; the posts of all others are let pass and asked for again, a few at a time and perhaps of another peer.
  */
-import { Allowances, Conversation, costOfPost } from "../allowances.ts";
+import { Allowances, Conversation, costOfPost, isTalk } from "../allowances.ts";
 import { Buckets } from "../bucket.ts";
 import type { MemberId, Post } from "../codec/post.ts";
 import { limits } from "../limits.ts";
@@ -20,13 +20,13 @@ export class Fairness {
   private readonly conversation = new Conversation();
 
   /** A post was taken, whoever brought it. */
-  heard(author: MemberId, now: number): void {
-    this.conversation.heard(author, now);
+  heard(post: Post, now: number): void {
+    if (isTalk(post)) this.conversation.heard(post.author, now);
   }
 
-  /** Whether `peer` may open one more session for others. */
-  mayOpen(peer: Peer, now: number): boolean {
-    return !this.relays.isInDebt(peer, now);
+  /** Whether `peer` may open one more session, of `author`. */
+  mayOpen(peer: Peer, author: MemberId, now: number): boolean {
+    return !this.relays.isInDebt(peer, now) || !this.conversation.isAmongOthers(author, now);
   }
 
   /** Whether one more post of `author` is taken from `peer`, who hands it on. */

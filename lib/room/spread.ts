@@ -140,7 +140,7 @@ export class Spread {
   }
 
   private mayOpen(peer: Peer, author: MemberId): boolean {
-    return this.isAtHand(peer, author) || this.fairness.mayOpen(peer, this.context.now);
+    return this.isAtHand(peer, author) || this.fairness.mayOpen(peer, author, this.context.now);
   }
 
   private mayHear(peer: Peer, stream: Stream, post: Post): boolean {
@@ -208,7 +208,7 @@ export class Spread {
   }
 
   private take(stream: Stream, post: Post): void {
-    this.fairness.heard(post.author, this.context.now);
+    this.fairness.heard(post, this.context.now);
     this.onAccepted(stream, post);
   }
 

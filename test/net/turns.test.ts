@@ -105,6 +105,22 @@ describe("an allowance of time", () => {
     expect([turns.mustWait(flood, 2), turns.mustWait(friend, 2)]).toEqual([true, false]);
   });
 
+  test("may be overdrawn while all who say anything have overdrawn theirs", () => {
+    const { turns, flood, friend } = scene();
+    for (const worker of [flood, friend]) turns.charge(worker, 2 * limits.allowanceMaxMs * 1_000, 1);
+    const waiting = (now: number) => [flood, friend].map(worker => turns.mustWait(worker, now));
+    const later = limits.conversationMs;
+    for (const author of ["mallory", "bob"]) turns.said(author, later);
+    expect(waiting(later + 1)).toEqual([false, false]);
+    turns.said("carol", later + 2);
+    expect(waiting(later + 3)).toEqual([true, true]);
+    // Who has paid back all counts again.
+    const paidAt = later + (2 * limits.allowanceMaxMs * 1_000) / limits.allowancePerSecondMs;
+    turns.charge(flood, limits.allowanceMaxMs * 1_500, paidAt);
+    turns.said("bob", paidAt);
+    expect(waiting(paidAt + 1)).toEqual([true, false]);
+  });
+
   test("may be overdrawn where others only hand on what its owner says, and not once one of them speaks", () => {
     const { turns, flood } = scene();
     turns.said("mallory", 1);
