@@ -667,6 +667,10 @@ export class Chat implements ChatControl {
         return this.company.onLinked();
       case "equivocated":
         return this.warn(`${this.scribe.nameOf(news.member)} says different things to different people`);
+      case "missed":
+        return this.warn(
+          `some of what ${this.scribe.nameOf(news.member)} said has not come, and nobody here has it any more`,
+        );
       case "synced":
         // What comes from now on was not asked for.
         this.transport.hurry(0);

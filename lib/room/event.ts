@@ -63,6 +63,8 @@ export type News =
   | { readonly type: "linked" }
   /** The author signed two different posts with one number. */
   | { readonly type: "equivocated"; readonly member: MemberId }
+  /** Some of what it said did not come, and nobody here has it any more. Once for a session. */
+  | { readonly type: "missed"; readonly member: MemberId }
   /** The first comparison with the room is over. Not `complete`: nobody has told us what there is. */
   | { readonly type: "synced"; readonly complete: boolean }
   /** The same key runs a newer session elsewhere: this one is over. */

@@ -40,6 +40,8 @@ export class Stream {
   private readonly beginning: Uint8Array;
   /** Two different posts with one number were seen. */
   equivocated = false;
+  /** Posts behind the first that we had were lost for good. */
+  hasMissed = false;
   /** Whoever has more than we do has told that what comes next is gone for good. */
   isGapFinal = false;
   /** A graft timer is armed. */

@@ -201,10 +201,18 @@ export class Spread {
   }
 
   private accept(peer: Peer, stream: Stream, post: Post, isSigned = true): void {
+    if (post.seq > stream.head + 1) this.noteMissed(stream);
     this.context.log.append(stream, post);
     if (isSigned) stream.noteSigned(post.seq);
     this.handOn(peer, stream, post);
     this.take(stream, post);
+  }
+
+  /** Whoever came after it was said, or has heard nothing of this session yet, misses nothing. */
+  private noteMissed(stream: Stream): void {
+    if (stream.head === 0 || stream.hasMissed) return;
+    stream.hasMissed = true;
+    this.context.tell({ type: "missed", member: stream.author });
   }
 
   private take(stream: Stream, post: Post): void {

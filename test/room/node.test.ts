@@ -157,6 +157,22 @@ describe("a hole", () => {
     expect(bench.post(1, post)).toContain('tell said Bob 5 text "still here"');
   });
 
+  test("in what one has heard the beginning of is told, once, when it is passed over", () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    bench.post(1, bob.text("heard"));
+    const told: string[] = [];
+    for (const next of [5, 9]) {
+      while (bob.text("gone").seq < next - 1);
+      const entries = [{ author: bob.member, session: 1, floor: next, head: next }];
+      bench.receive(1, { type: "have", scope: "news", entries });
+      bench.wait(1_000);
+      told.push(...bench.post(1, bob.text("here")).filter(line => line.startsWith("tell")));
+    }
+    expect(told).toEqual(["tell missed Bob", 'tell said Bob 5 text "here"', 'tell said Bob 9 text "here"']);
+  });
+
   test("that others cannot fill any more is not passed over while its author is linked to us, and may be slow", () => {
     const [bob, carol] = [new Author("Bob"), new Author("Carol")];
     const bench = new Bench([bob, carol]);
