@@ -11,7 +11,8 @@ const EVERYBODY_LINES = 40_000;
 const WARM_UP_SHARE = 1;
 const PACED_TEXTS = 240;
 const PACED_PER_SECOND = 100;
-const SLOW_READER_LINES = 40_000;
+/** No more than a script may say ahead of the slowest reader: beyond it waits until that one is given up. */
+const SLOW_READER_LINES = 18_000;
 const POURED_LINES = 100_000;
 const TYPED_EVERY_MS = 5;
 /** Typed while the script pours, in any room. */
