@@ -15,9 +15,12 @@ import type { Peer } from "./peer.ts";
 export class Compare {
   constructor(private readonly context: Context) {}
 
-  /** One of the two asks: its list shows the other what both lack. */
+  /**
+   * One of the two asks: its list shows the other what both lack. Who is coming in asks in any case: its own dial may have
+   * crossed the other's, and been let go.
+   */
   onUp(peer: Peer): void {
-    if (peer.dialled) this.ask(peer);
+    if (peer.dialled || this.context.isJoining) this.ask(peer);
   }
 
   arm(): void {

@@ -491,6 +491,16 @@ describe("a newcomer", () => {
   });
 });
 
+test("a newcomer whose dial crosses that of whom it dials asks for all by the link that stays, though the other has made it", () => {
+  const bob = new Author("Bob");
+  const bench = new Bench([bob], { joining: true });
+  const asked = bench.handle({ type: "up", link: 1, peer: bench.peerOf(bob), dialled: false });
+  expect(asked.filter(line => line.includes("list"))).toHaveLength(1);
+  bench.handle({ type: "up", link: 0, peer: bench.peerOf(bob), dialled: true });
+  bench.receive(1, { type: "have", scope: "last", entries: [{ author: bob.member, session: 1, floor: 1, head: 0 }] });
+  expect(bench.post(1, bob.add())).toContain("tell synced true");
+});
+
 describe("leaving", () => {
   test("alone ends at once", () => {
     expect(new Bench().handle({ type: "leave" }).at(-1)).toBe("tell ended");
