@@ -102,8 +102,9 @@ export const limits = {
   allowanceMaxMs: 60,
   /** … and what is added in a second. Beyond that it is slowed down, … */
   allowancePerSecondMs: 15,
-  /** … where others have said something so lately, in a post of no more than this: what is larger pours. Any number of those who are slowed down get no more than one. */
+  /** … where others have said something so lately … */
   conversationMs: 1_000,
+  /** … in a post of no more than this: what is larger pours. Any number of those who are slowed down get no more than one. */
   talkMaxBytes: 4 * KiB,
   /** Of so many it is remembered what they have used. */
   allowancesMax: 1_024,
@@ -129,6 +130,8 @@ export const limits = {
   heldMaxBytes: 8 * MiB,
   /** … or at each, if that is more: what one read of a socket brings, and the end of a TLS record behind it. */
   heldPerLinkBytes: (512 + 32) * KiB,
+  /** What was told and may still be looked at; the memory of what comes beside that is left to the collector. */
+  toldMaxBytes: 4 * MiB,
   /** A reader that takes nothing for so long while data waits is gone. */
   linkStuckTimeoutMs: 30_000,
   /** Before a link was silent for so long it is pinged by who has dialled it … */

@@ -7,7 +7,7 @@ import { fingerprintOf, type Identity, phraseOf } from "./identity.ts";
 import type { Member } from "./room/members.ts";
 import { normalForm, sameName } from "./room/names.ts";
 import type { RoomNode } from "./room/node.ts";
-import type { Scribe } from "./scribe.ts";
+import { acquaintanceOf, type Scribe } from "./scribe.ts";
 import { type KeptText, QueryError } from "./store/archive.ts";
 import type { Store } from "./store.ts";
 import type { Acquaintance, Trust } from "./trust.ts";
@@ -123,8 +123,7 @@ export class Records {
       throw new ChatError("no_such_member", `several were called ${base}: ${candidates}`);
     }
     if (someone !== undefined) return someone;
-    const { id, introduction } = this.present(wanted);
-    return { member: id, name: introduction.name, publicKey: introduction.publicKey };
+    return acquaintanceOf(this.present(wanted));
   }
 
   private person(someone: Acquaintance): PersonView {

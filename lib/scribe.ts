@@ -209,14 +209,14 @@ export class Scribe {
       return known?.present === true && known.name === other.name;
     };
     const addresses = hosts.map(host => ({ host, port }));
-    this.warn(trust.meet(acquaintance(member), addresses, room(), isHere));
+    this.warn(trust.meet(acquaintanceOf(member), addresses, room(), isHere));
     this.warn(this.twin(member));
   }
 
   private twin(member: Member): string[] {
     const { identity, node, trust } = this.config;
     const name = node()?.members.ownName ?? "";
-    return trust.twin(acquaintance(member), { member: identity.member, name });
+    return trust.twin(acquaintanceOf(member), { member: identity.member, name });
   }
 
   private warn(messages: readonly string[]): void {
@@ -348,7 +348,7 @@ class TextEvent implements MessageView {
   }
 }
 
-function acquaintance({ id, name, stream }: Member): Acquaintance {
+export function acquaintanceOf({ id, name, stream }: Member): Acquaintance {
   return { member: id, name, publicKey: stream.publicKey };
 }
 

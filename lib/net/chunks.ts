@@ -5,10 +5,10 @@
  * them would wait for it. A chunk that is given back has no bytes any more, and nor has any view of it.
  */
 
+import { limits } from "../limits.ts";
+
 /** What is smaller is left to the collector. */
 const SMALL_BYTES = 4 * 1024;
-/** And so is what comes while so much of what was told is still looked at. */
-const TOLD_MAX_BYTES = 4 * 1024 * 1024;
 
 export class Chunks {
   private told: ArrayBuffer[] = [];
@@ -21,7 +21,7 @@ export class Chunks {
 
   /** All in it was told, and whoever was told may still look at it. */
   keep({ buffer, byteLength }: Buffer): void {
-    if (!isWorthIt(buffer, byteLength) || this.toldBytes + byteLength > TOLD_MAX_BYTES) return;
+    if (!isWorthIt(buffer, byteLength) || this.toldBytes + byteLength > limits.toldMaxBytes) return;
     this.told.push(buffer);
     this.toldBytes += byteLength;
   }

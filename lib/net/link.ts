@@ -15,6 +15,7 @@ import type { Address, MemberId, RoomId } from "../codec/post.ts";
 import { codeOf, PeerError, unreachable } from "../errors.ts";
 import { nodeCrypto } from "../identity.ts";
 import { limits } from "../limits.ts";
+import type { Chunks } from "./chunks.ts";
 import type { Handshake } from "./handshake.ts";
 import type { Turns, Worker } from "./turns.ts";
 
@@ -55,10 +56,6 @@ export interface LinkEvents {
   ended(link: Link, end: LinkEnd): void;
   /** The socket is closed for good; after `ended`. */
   gone(link: Link): void;
-  /** All that this chunk brought was told. */
-  spent(link: Link, chunk: Buffer): void;
-  /** Nothing of it was. */
-  unread(chunk: Buffer): void;
   /** An error that is our own fault. The link is closed already. */
   bug(error: unknown): void;
 }
@@ -75,7 +72,7 @@ type Phase = "connecting" | "open" | "closing" | "gone";
 export class Link implements Worker {
   private phase: Phase = "connecting";
   private socket: Bun.Socket<Link> | undefined;
-  private readonly frames = new FrameBuffer(chunk => this.events.spent(this, chunk));
+  private readonly frames = new FrameBuffer(chunk => this.onSpent(chunk));
   /** The peer has closed, and what it said before waits to be handled. */
   private isOrphan = false;
   private drainDue = false;
@@ -98,6 +95,7 @@ export class Link implements Worker {
     private readonly handshake: Handshake,
     private readonly events: LinkEvents,
     private readonly turns: Turns,
+    private readonly chunks: Chunks,
     private readonly deadlines: Deadlines,
     /** By `performance.now()`: the handshake is over by then, or the link is. */
     private readonly giveUpAt: number,
@@ -224,7 +222,7 @@ export class Link implements Worker {
   }
 
   onData(chunk: Buffer): void {
-    if (this.phase !== "open") return this.events.unread(chunk);
+    if (this.phase !== "open") return this.chunks.giveBack(chunk);
     this.guard(() => this.frames.add(chunk));
     if (this.turns.isBehind(this)) {
       // The last of a read comes after the pause; but where the peer has hung up, all that the kernel holds.
@@ -271,6 +269,12 @@ export class Link implements Worker {
     // It may have said all it had to say and left; it is heard to the end.
     this.isOrphan = true;
     this.socket = undefined;
+  }
+
+  /** All that a chunk brought was told; before a link is up all is copied that is kept. */
+  private onSpent(chunk: Buffer): void {
+    if (this.everUp) this.chunks.keep(chunk);
+    else this.chunks.giveBack(chunk);
   }
 
   /** Returns what was said, once the handshake is over. */

@@ -114,9 +114,6 @@ export class Transport {
       drained: link => handlers.drained(link.id),
       ended: (link, end) => this.onEnded(link, end),
       gone: link => this.onGone(link),
-      // Before a link is up all is copied that is kept.
-      spent: (link, chunk) => (link.wasUp ? this.chunks.keep(chunk) : this.chunks.giveBack(chunk)),
-      unread: chunk => this.chunks.giveBack(chunk),
       bug: error => this.onBug(error),
     };
   }
@@ -207,9 +204,8 @@ export class Transport {
     this.nextAcceptedId += 2;
     const giveUpAt = performance.now() + this.deadlines.handshakeTimeoutMs;
     const handshake = new Handshake("listener", this.config, host);
-    const link = new Link(id, host, handshake, this.events, this.turns, this.deadlines, giveUpAt);
+    const link = this.makeLink(id, host, handshake, giveUpAt);
     socket.data = link;
-    this.track(link);
     link.attach(socket);
     if (this.stopping !== undefined || !this.mayShakeHands(host)) return link.kill({ type: "closed" });
     this.makeRoom(link);
@@ -243,9 +239,12 @@ export class Transport {
     return this.origins.of(originOf(host), now).take(now);
   }
 
-  private track(link: Link): void {
-    this.links.set(link.id, link);
+  private makeLink(id: LinkId, host: string, handshake: Handshake, giveUpAt: number): Link {
+    const { events, turns, chunks, deadlines } = this;
+    const link = new Link(id, host, handshake, events, turns, chunks, deadlines, giveUpAt);
+    this.links.set(id, link);
     this.sockets.add(link);
+    return link;
   }
 
   /** Keeps the number of connections that are not up within bounds, at the expense of whoever holds most of them. */
@@ -283,8 +282,7 @@ export class Transport {
       return;
     }
     const handshake = new Handshake("dialler", this.config, address.host, dial.expect);
-    const link = new Link(dial.id, address.host, handshake, this.events, this.turns, this.deadlines, dial.giveUpAt);
-    this.track(link);
+    const link = this.makeLink(dial.id, address.host, handshake, dial.giveUpAt);
     // Every address gets its share of the time, so that two dead ones do not hide a live third.
     link.connect(address, DIAL_TLS, Math.min(this.deadlines.connectTimeoutMs, leftMs / (dial.addresses.length + 1)));
   }

@@ -411,16 +411,16 @@ export function keyOf(stream: StreamKey): string {
   return `${stream.author} ${stream.session}`;
 }
 
+type Moment = Pick<Post, "clock" | "author" | "session" | "seq">;
+
 /** The order of display: clock first, and what makes it total. */
-export function byClock(a: Post, b: Post): number {
+export function byClock(a: Moment, b: Moment): number {
   if (a.clock !== b.clock) return a.clock - b.clock;
   if (a.author !== b.author) return a.author < b.author ? -1 : 1;
   return a.session - b.session || a.seq - b.seq;
 }
 
-/** The same for sessions: as `byClock` of their posts 0. */
-export function byOpening(a: Stream, b: Stream): number {
-  if (a.openedAt !== b.openedAt) return a.openedAt - b.openedAt;
-  if (a.author !== b.author) return a.author < b.author ? -1 : 1;
-  return a.session - b.session;
+/** Where the beginning of a session stands in it. */
+export function openingOf({ openedAt, author, session }: Stream): Moment {
+  return { clock: openedAt, author, session, seq: 0 };
 }

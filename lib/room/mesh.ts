@@ -243,10 +243,10 @@ export class Mesh {
   private others(): Address[] {
     const addresses: Address[] = [];
     for (const peer of this.context.peers.values()) {
-      const member = this.members.get(peer.info.member);
+      const introduction = this.members.get(peer.info.member)?.introduction;
       // IP addresses are short; whatever else may stand there would not fit a handshake frame eight times.
-      const host = member?.introduction.hosts.find(({ length }) => length <= IP_CHARACTERS_MAX);
-      if (member !== undefined && host !== undefined) addresses.push({ host, port: member.introduction.port });
+      const host = introduction?.hosts.find(({ length }) => length <= IP_CHARACTERS_MAX);
+      if (introduction !== undefined && host !== undefined) addresses.push({ host, port: introduction.port });
     }
     while (addresses.length > limits.addressesMax) addresses.splice(randomBelow(this.context, addresses.length), 1);
     return addresses;

@@ -449,16 +449,18 @@ export class Spread {
     // Whoever was asked and gave nothing has claimed what it does not have, or is too slow to wait for.
     if (asked?.head === stream.head) asked.peer.claims.clear(stream);
     const knowing = [...this.context.peers.values()].filter(peer => peer.claims.head(stream) > stream.head);
+    if (knowing.length === 0) return;
     const able = knowing.filter(peer => peer.claims.floor(stream) <= stream.head + 1);
-    const author = able.length > 0 ? undefined : this.authorWithNext(stream);
-    const givers = able.length > 0 ? able : author === undefined ? knowing : [author];
-    const giver = nearest(givers);
-    if (giver === undefined || knowing.length === 0) return;
     stream.isGapFinal = able.length === 0;
+    const author = stream.isGapFinal ? this.authorWithNext(stream) : undefined;
     // What its author pushes is on the way, or waits here for its turn.
-    if (giver === author && asked?.head !== stream.head && !stream.tree.isPruned(author))
-      this.awaitNext(author, stream);
-    else if (stream.isPassedOver) this.askAgain(stream, givers);
+    if (author !== undefined && asked?.head !== stream.head && !stream.tree.isPruned(author))
+      return this.awaitNext(author, stream);
+    const others = stream.isGapFinal ? knowing : able;
+    const givers = author === undefined ? others : [author];
+    const giver = nearest(givers);
+    if (giver === undefined) return;
+    if (stream.isPassedOver) this.askAgain(stream, givers);
     else this.ask(giver, stream);
   }
 

@@ -7,7 +7,7 @@ import type { HaveEntry, HaveScope } from "../codec/message.ts";
 import { isSaid, type Post } from "../codec/post.ts";
 import { limits } from "../limits.ts";
 import type { Context } from "./context.ts";
-import { byClock, byOpening, keyOf, type Stream } from "./log.ts";
+import { byClock, keyOf, openingOf, type Stream } from "./log.ts";
 import type { Members } from "./members.ts";
 
 export class Sync {
@@ -64,7 +64,7 @@ export class Sync {
     if (!this.isActive) return;
     this.isActive = false;
     const { self, log } = this.context;
-    const present = [...this.members.present()].sort((a, b) => byOpening(a.stream, b.stream));
+    const present = [...this.members.present()].sort((a, b) => byClock(openingOf(a.stream), openingOf(b.stream)));
     for (const { id, stream } of present)
       if (stream !== self) this.context.emit({ type: "tell", news: { type: "joined", member: id, present: true } });
     const said = [...log.views()].filter(isSaid).sort(byClock);

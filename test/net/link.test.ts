@@ -103,6 +103,33 @@ describe("frames", () => {
     await peer.take("closed");
     expect(heard).toEqual([{ type: "ping", token: 1 }]);
   });
+
+  test("lie in memory that is free again when all of it was told and its owner says so", async () => {
+    const COUNT = 1_000;
+    const digests: Buffer[] = [];
+    const views: Uint8Array[] = [];
+    const whole = Promise.withResolvers<void>();
+    const [listener, , dialler, link] = await linked({
+      onMessage: ({ transport }, __, message) => {
+        // Nothing of a chunk is free before its end.
+        transport.free();
+        if (message.type !== "compare") return;
+        digests.push(Buffer.from(message.digest));
+        if (digests.length === 1) views.push(message.digest);
+        if (digests.length === COUNT) whole.resolve();
+      },
+    });
+    for (let number = 0; number < COUNT; number++) {
+      const digest = Buffer.alloc(8);
+      digest.writeUInt32BE(number);
+      dialler.transport.send(link, encode({ type: "compare", digest }));
+    }
+    await whole.promise;
+    expect(digests.every((digest, number) => digest.readUInt32BE() === number)).toBe(true);
+    await new Promise<void>(resolve => setImmediate(resolve));
+    listener.transport.free();
+    expect(views.map(view => view.length)).toEqual([0]);
+  });
 });
 
 describe("a peer that breaks the protocol is dropped with the reason", () => {
@@ -309,33 +336,6 @@ describe("the queue", () => {
     for (let token = 0; token < COUNT; token++) dialler.transport.send(link, ping(token));
     await whole.promise;
     expect(tokens.every((token, index) => token === index)).toBe(true);
-  });
-
-  test("lies in memory that is free again when all of it was told and its owner says so", async () => {
-    const COUNT = 1_000;
-    const digests: Buffer[] = [];
-    const views: Uint8Array[] = [];
-    const whole = Promise.withResolvers<void>();
-    const [listener, , dialler, link] = await linked({
-      onMessage: ({ transport }, __, message) => {
-        // Nothing of a chunk is free before its end.
-        transport.free();
-        if (message.type !== "compare") return;
-        digests.push(Buffer.from(message.digest));
-        if (digests.length === 1) views.push(message.digest);
-        if (digests.length === COUNT) whole.resolve();
-      },
-    });
-    for (let number = 0; number < COUNT; number++) {
-      const digest = Buffer.alloc(8);
-      digest.writeUInt32BE(number);
-      dialler.transport.send(link, encode({ type: "compare", digest }));
-    }
-    await whole.promise;
-    expect(digests.every((digest, number) => digest.readUInt32BE() === number)).toBe(true);
-    await new Promise<void>(resolve => setImmediate(resolve));
-    listener.transport.free();
-    expect(views.map(view => view.length)).toEqual([0]);
   });
 
   test("goes out in one write per turn", async () => {
