@@ -17,7 +17,7 @@ import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes
 import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
-import { type Identity, identityOf, verifySignature } from "./identity.ts";
+import { type Identity, identityOf, type Secrets, verifySignature } from "./identity.ts";
 import { Keeper } from "./keeper.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
@@ -67,7 +67,7 @@ export class Chat implements ChatControl {
   /** Why it ends though nobody asked for it. */
   failure: ChatError | undefined;
   private readonly transport: Transport;
-  private readonly session: number;
+  private sessionNumber: number | undefined;
   private core: RoomNode | undefined;
   /** A room of our own is still to be entered. */
   private isEntering = false;
@@ -126,7 +126,7 @@ export class Chat implements ChatControl {
     const early: string[] = [];
     let warn = (message: string): void => void early.push(message);
     const store = openStore(options.data, name, message => warn(message));
-    const chat = new Chat(options, name, store, identityOf(store.secrets()));
+    const chat = new Chat(options, name, store, identityOf(secretsIn(store)));
     if (options.signal !== undefined) chat.heed(options.signal);
     try {
       await chat.listen(options);
@@ -135,6 +135,8 @@ export class Chat implements ChatControl {
       early.forEach(warn);
       await chat.join(options);
       chat.openingEvents = chat.events.length;
+      // The first line is out by then, and nobody has waited for a disk.
+      setImmediate(() => store.openIfPending());
       return chat;
     } catch (error) {
       await (chat.leaving ?? chat.shutDown());
@@ -149,7 +151,6 @@ export class Chat implements ChatControl {
     private readonly identity: Identity,
   ) {
     this.startName = this.currentName = name;
-    this.session = store.nextSession(Date.now());
     this.ended = this.finished.promise;
     this.keyOption = options.roomKey === undefined ? "" : ` --key ${options.words ?? '"<words>"'}`;
     this.trust = new Trust(store);
@@ -165,7 +166,7 @@ export class Chat implements ChatControl {
     this.keeper = new Keeper(store, options.keepMs);
     this.transport = new Transport({
       identity: this.identity,
-      session: this.session,
+      session: () => this.session,
       name: () => this.currentName,
       room: () => this.room,
       ...(options.roomKey !== undefined && { roomKey: options.roomKey }),
@@ -173,6 +174,12 @@ export class Chat implements ChatControl {
       // The link it came from is closed already; the room goes on.
       onBug: error => this.warn(`an error of p2pchat's own: ${error instanceof Error ? error.message : String(error)}`),
     });
+  }
+
+  /** The number of this run, written down when the first peer is to hear of it. */
+  private get session(): number {
+    this.sessionNumber ??= this.store.nextSession(Date.now());
+    return this.sessionNumber;
   }
 
   /**
@@ -707,6 +714,18 @@ export class Chat implements ChatControl {
     this.events.push({ event: "notice", level: "warning", message });
     this.scheduleTurn();
   }
+}
+
+/** A node listens before its store is opened, and that is when they are read. */
+function secretsIn(store: Store): Secrets {
+  return {
+    get signing() {
+      return store.secrets().signing;
+    },
+    get sealing() {
+      return store.secrets().sealing;
+    },
+  };
 }
 
 /** A text as it travels. Throws `ChatError` "too_long". */

@@ -9,11 +9,11 @@ import { normalForm } from "./room/names.ts";
 import { StoreError } from "./store/files.ts";
 import { Store } from "./store.ts";
 
-/** A store that cannot be opened costs the history, not the chat; one that is in use by another process ends it. */
+/** A store that cannot be opened, at once or when it is needed, costs the history, not the chat; one that is in use by another process ends it. */
 export function openStore(directory: string | undefined, name: string, onTrouble: (message: string) => void): Store {
   if (directory === undefined) return Store.volatile();
   try {
-    return Store.open(directory, normalForm(name), onTrouble);
+    return Store.claim(directory, normalForm(name), onTrouble);
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     if (error.fault === "locked")

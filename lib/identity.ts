@@ -47,13 +47,11 @@ export function newSecrets(): Secrets {
   return { signing: random(), sealing: random() };
 }
 
-/** Of these private keys, 32 bytes each. Everything public is computed when somebody asks for it. */
+/** Of these private keys, 32 bytes each. They are read, and everything public is computed, when somebody asks for it. */
 export function identityOf(secrets: Secrets): Identity {
-  const { signing, sealing } = secrets;
-  assert(signing.length === KEY_BYTES && sealing.length === KEY_BYTES, "a private key has 32 bytes");
-  const key = once(() => privateKey(PRIVATE_ED25519, signing));
+  const key = once(() => privateKey(PRIVATE_ED25519, secrets.signing));
   const publicKey = once(() => publicHalf(key()));
-  const sealKey = once(() => sealKeyOf(sealing));
+  const sealKey = once(() => sealKeyOf(secrets.sealing));
   const member = once(() => memberIdOf(publicKey()));
   return {
     secrets,
@@ -125,6 +123,7 @@ export function agree(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
 }
 
 function privateKey(wrapping: Buffer<ArrayBuffer>, raw: Uint8Array): KeyObject {
+  assert(raw.length === KEY_BYTES, "a private key has 32 bytes");
   return nodeCrypto().createPrivateKey({ key: wrapped(wrapping, raw), format: "der", type: "pkcs8" });
 }
 

@@ -35,8 +35,7 @@ export class Keeper {
   }
 
   private arm(ms: number): void {
-    const isOver = this.pruneAt === Number.POSITIVE_INFINITY || this.store.trouble !== undefined;
-    if (isOver || this.timer !== undefined) return;
+    if (this.pruneAt === Number.POSITIVE_INFINITY || this.timer !== undefined) return;
     this.timer = setTimeout(() => {
       this.timer = undefined;
       this.work();
@@ -46,6 +45,7 @@ export class Keeper {
   }
 
   private work(): void {
+    if (this.store.trouble !== undefined) return this.stop();
     const now = performance.now();
     if (now - this.lastPostAt < QUIET_MS) return this.arm(QUIET_MS);
     if (this.store.index(SLICE_MS)) return this.arm(PAUSE_MS);

@@ -15,6 +15,7 @@ import { Archive, type HistoryQuery, type KeptText, QueryError } from "./store/a
 import {
   addName,
   baseOf,
+  exists,
   type Kept,
   lockFile,
   openDatabase,
@@ -33,6 +34,7 @@ const QUEUE_MAX_BYTES = 8 * 1024 * 1024;
 const LINES_MAX = 500;
 /** A search makes searchable what is not yet, for so long at most: some 20,000 texts. */
 const INDEX_BUDGET_MS = 250;
+const NOTHING_KEPT = "nothing is kept in this run";
 const ROOM_ID = "(SELECT id FROM rooms WHERE room = ?)";
 
 /** Somebody met in a room. */
@@ -79,58 +81,112 @@ export class Store {
   private queuedBytes = 0;
   private readonly roomIds = new Map<RoomId, number>();
   private writable: boolean;
+  /** It is ours, and was not opened yet. */
+  private isPending: boolean;
+  private problem: string | undefined;
   private readonly archive = new Archive(sql => this.statement(sql));
-  /** Why nothing can be read or kept any more, as the second half of a sentence. */
-  trouble: string | undefined;
   /** The last search did not look through everything: there was more to index than it had time for. */
   isBehind = false;
 
+  /** The database, once it is open. */
+  private opened: Database | undefined;
+  private kept: Kept | undefined;
+
   private constructor(
     private readonly path: string,
-    /** Undefined in a volatile store, and after `close`. */
-    private database: Database | undefined,
+    /** Of a volatile store undefined, as it is after `close`. */
     private lock: Database | undefined,
-    private kept: Kept | undefined,
     private readonly onTrouble: (message: string) => void,
   ) {
-    this.writable = database !== undefined;
-    if (database === undefined) this.trouble = "nothing is kept in this run";
+    this.isPending = this.writable = lock !== undefined;
+    if (lock === undefined) this.problem = NOTHING_KEPT;
   }
 
   /**
    * Opens, or makes, the file of `username` (in normal form) in `directory`, and locks it for the life of the process.
    * Throws `StoreError`. `onTrouble` hears at most once that history is no longer kept.
    */
-  static open(directory: string, username: string, onTrouble: (message: string) => void = () => {}): Store {
+  static open(directory: string, username: string, onTrouble?: (message: string) => void): Store {
+    const store = Store.claim(directory, username, onTrouble);
+    if (store.isPending) store.open();
+    return store;
+  }
+
+  /**
+   * Locks it, and opens one that was there before when something is asked of it: what does not open then is told through
+   * `onTrouble`, and nothing is kept in this run. Throws `StoreError`.
+   */
+  static claim(directory: string, username: string, onTrouble: (message: string) => void = () => {}): Store {
     const base = baseOf(directory, username);
     const path = `${base}.sqlite`;
-    let lock: Database | undefined;
-    let database: Database | undefined;
+    let lock: Database;
     try {
       prepareDirectory(directory);
       lock = lockFile(`${base}.lock`, username);
-      database = openDatabase(path);
-      return new Store(path, database, lock, readOrMakeIdentity(database), onTrouble);
     } catch (error) {
-      database?.close();
       if (error instanceof StoreError && error.fault === "locked") throw error;
-      // Read while the lock is held, so that nobody writes meanwhile.
-      const kept = salvage(path);
-      release(lock);
-      // Neither SQLite's nor the system's: a bug.
-      if (!(error instanceof StoreError) && codeOf(error) === "") throw error;
-      const { fault, reason } = reasonOf(error, path);
-      throw new StoreError(fault, `${kept ? "no history is" : "nothing is"} kept in this run: ${reason}`, kept);
+      throw errorOf(error, path);
     }
+    const store = new Store(path, lock, onTrouble);
+    // A new one is not put off: by this name it is known from now on.
+    if (!exists(path)) store.open();
+    return store;
   }
 
   /** A store that keeps nothing. `kept` comes from the `StoreError` of one that would not open. */
   static volatile(kept?: Kept): Store {
-    return new Store("", undefined, undefined, kept, () => {});
+    const store = new Store("", undefined, () => {});
+    store.kept = kept;
+    return store;
+  }
+
+  private open(): void {
+    assert(this.isPending, "a store is opened once");
+    this.isPending = false;
+    let database: Database | undefined;
+    try {
+      database = openDatabase(this.path);
+      this.kept = readOrMakeIdentity(database);
+      this.opened = database;
+    } catch (error) {
+      database?.close();
+      // Read while the lock is held, so that nobody writes meanwhile.
+      const failure = errorOf(error, this.path);
+      this.writable = false;
+      this.queue = [];
+      this.problem = NOTHING_KEPT;
+      this.kept = failure.kept;
+      release(this.lock);
+      this.lock = undefined;
+      throw failure;
+    }
+  }
+
+  /** Opens it, if that is still to be done. */
+  openIfPending(): void {
+    if (!this.isPending) return;
+    try {
+      this.open();
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      this.onTrouble(error.message);
+    }
+  }
+
+  private get database(): Database | undefined {
+    this.openIfPending();
+    return this.opened;
+  }
+
+  /** Why nothing can be read or kept any more, as the second half of a sentence. */
+  get trouble(): string | undefined {
+    this.openIfPending();
+    return this.problem;
   }
 
   /** The private keys; made on first use. */
   secrets(): Secrets {
+    this.openIfPending();
     this.kept ??= { secrets: newSecrets(), session: 0 };
     return this.kept.secrets;
   }
@@ -362,10 +418,10 @@ export class Store {
   /** Flushes, closes, and lets go of the identity. What comes after it is not kept. */
   close(): void {
     this.flush();
-    this.writable = false;
-    this.database?.close();
+    this.writable = this.isPending = false;
+    this.opened?.close();
     release(this.lock);
-    this.database = undefined;
+    this.opened = undefined;
     this.lock = undefined;
   }
 
@@ -421,18 +477,27 @@ export class Store {
   }
 
   private giveUp(error: unknown): void {
-    this.trouble = reasonOf(error, this.path).reason;
+    this.problem = reasonOf(error, this.path).reason;
     if (!this.writable) return;
     this.writable = false;
     this.queue = [];
     this.queuedBytes = 0;
-    this.onTrouble(`history is no longer kept: ${this.trouble}`);
+    this.onTrouble(`history is no longer kept: ${this.problem}`);
   }
 
   private statement<Row>(sql: string): Statement<Row> {
     assert(this.database !== undefined, "the store is open");
     return this.database.query<Row, SQLQueryBindings[]>(sql);
   }
+}
+
+/** Why a store does not open, with what can be saved of it. */
+function errorOf(error: unknown, path: string): StoreError {
+  const kept = salvage(path);
+  // Neither SQLite's nor the system's: a bug.
+  if (!(error instanceof StoreError) && codeOf(error) === "") throw error;
+  const { fault, reason } = reasonOf(error, path);
+  return new StoreError(fault, `${kept ? "no history is" : "nothing is"} kept in this run: ${reason}`, kept);
 }
 
 // Posts.

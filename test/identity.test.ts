@@ -155,8 +155,8 @@ describe("identity", () => {
 
   test("secrets that are too short make no identity", async () => {
     for (const length of [0, 31]) {
-      expect(() => identityOf({ signing: new Uint8Array(length), sealing: SEALING })).toThrow();
-      expect(() => identityOf({ signing: SEALING, sealing: new Uint8Array(length) })).toThrow();
+      expect(() => identityOf({ signing: new Uint8Array(length), sealing: SEALING }).publicKey).toThrow();
+      expect(() => identityOf({ signing: SEALING, sealing: new Uint8Array(length) }).sealKey).toThrow();
     }
   });
 

@@ -353,6 +353,49 @@ describe("a second start of one identity", () => {
   });
 });
 
+describe("a store that is claimed", () => {
+  test("is locked at once, and opened when something is asked of it", () => {
+    filled(1);
+    const store = Store.claim(directory, "alice");
+    expect(existsSync(`${path}-wal`)).toBe(false);
+    expect(refusal().fault).toBe("locked");
+    const secrets = store.secrets();
+    expect(existsSync(`${path}-wal`)).toBe(true);
+    store.close();
+    expect(open().secrets()).toEqual(secrets);
+  });
+
+  test("for the first time is made at once", () => {
+    const store = Store.claim(directory, "alice");
+    expect(existsSync(path)).toBe(true);
+    store.close();
+  });
+
+  test("and was asked for nothing is let go of as it was", () => {
+    const { signing } = filled(1);
+    const store = Store.claim(directory, "alice");
+    store.close();
+    store.openIfPending();
+    expect(existsSync(`${path}-wal`)).toBe(false);
+    expect(open().secrets().signing).toEqual(signing);
+  });
+
+  test("and does not open says so once, keeps nothing, and is the same member all the same", () => {
+    const { signing } = filled(500);
+    truncateSync(path, statSync(path).size - 50_000);
+    const told: string[] = [];
+    const store = Store.claim(directory, "alice", message => told.push(message));
+    expect(told).toEqual([]);
+    store.set("theme", "dark");
+    expect(store.nextSession(SESSION)).toBe(SESSION + 1);
+    expect(store.secrets().signing).toEqual(signing);
+    expect(store.setting("theme")).toBeUndefined();
+    expect(store.trouble).toBe("nothing is kept in this run");
+    expect(told).toEqual([`no history is kept in this run: ${path} is damaged or cut short`]);
+    store.close();
+  });
+});
+
 describe("the lock", () => {
   test("outlives the last reference to its store", () => {
     (() => {

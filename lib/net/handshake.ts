@@ -23,11 +23,11 @@ import { memberIdOf, type RoomId } from "../codec/post.ts";
 import { assert, PeerError, type PeerFault } from "../errors.ts";
 import { type Identity, verifySignature } from "../identity.ts";
 
-/** What this node shows of itself. Name and room are asked for when they are needed, since both may change. */
+/** What this node shows of itself. All but the identity is asked for when it is needed: name and room may change, and the number of a run is written down when it is used. */
 export interface Self {
   readonly identity: Identity;
   /** Start of this run, ms since the epoch. */
-  readonly session: number;
+  readonly session: () => number;
   readonly name: () => string;
   /** `NO_ROOM` while looking for one. */
   readonly room: () => RoomId;
@@ -192,12 +192,12 @@ export class Handshake {
   }
 
   private introduce(introduction: Introduction): Uint8Array {
-    const { identity, session, roomKey } = this.self;
+    const { identity, roomKey } = this.self;
     const shown = {
       version: PROTOCOL_VERSION,
       room: this.self.room(),
       publicKey: identity.publicKey,
-      session,
+      session: this.self.session(),
       name: this.self.name(),
     };
     const signed = this.signedBytes(introduction, shown);

@@ -86,7 +86,6 @@ export async function runLines(chat: ChatControl, io: LineIo, front: LineFront):
   const output = new LineWriter(io.output ?? Bun.stdout.writer({ highWaterMark: 64 * 1024 }));
   front.begin?.(text => output.write(text));
   chat.holdWhile(() => output.isBehind);
-  const reader = (io.input ?? Bun.stdin.stream()).getReader();
   const unsubscribe = chat.subscribe(events => {
     const pieces = textOf(events, front);
     output.write(pieces.next().value ?? "");
@@ -94,6 +93,9 @@ export async function runLines(chat: ChatControl, io: LineIo, front: LineFront):
     if (output.isLong) for (const text of pieces) output.write(text);
     else output.writeLong(pieces);
   });
+  // The first line is out by then: to open stdin takes longer than to write it.
+  await new Promise(setImmediate);
+  const reader = (io.input ?? Bun.stdin.stream()).getReader();
   let end: FrontEnd;
   try {
     const input = readInput(chat, reader, output, front);

@@ -48,7 +48,11 @@ export class Rogue {
     private readonly isReading: boolean,
   ) {
     const name = `M${identity.member.slice(0, 12)}`;
-    this.handshake = new Handshake("dialler", { identity, session: 1, name: () => name, room: () => NO_ROOM }, HOST);
+    this.handshake = new Handshake(
+      "dialler",
+      { identity, session: () => 1, name: () => name, room: () => NO_ROOM },
+      HOST,
+    );
     this.frames.allowPosts();
   }
 

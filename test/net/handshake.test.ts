@@ -127,7 +127,7 @@ test("both ends know the same of each other", () => {
     peer: {
       member: bob.identity.member,
       publicKey: new Uint8Array(bob.identity.publicKey),
-      session: bob.session,
+      session: bob.session(),
       name: "Bob",
       host: "here",
       joining: true,
@@ -141,7 +141,7 @@ test("both ends know the same of each other", () => {
     peer: {
       member: alice.identity.member,
       publicKey: new Uint8Array(alice.identity.publicKey),
-      session: alice.session,
+      session: alice.session(),
       name: "Alice",
       host: "there",
       joining: false,
@@ -261,7 +261,7 @@ describe("a private room", () => {
     ];
     for (const stranger of strangers) {
       const answering = listener(host);
-      const hello = messageOf(dialler(stranger, Buffer.alloc(32, stranger.session % 7))[1]);
+      const hello = messageOf(dialler(stranger, Buffer.alloc(32, stranger.session() % 7))[1]);
       expect(faultOf(() => answering.receive(hello))).toBe("wrong_key");
       expect(answering.farewell("wrong_key")).toEqual(
         encode({ type: "refuse", reason: "wrong_key", suggestion: "", addresses: [] }),

@@ -53,7 +53,7 @@ export function newIdentity(): Identity {
 
 export function selfOf(options: Partial<SelfOptions> = {}): Self {
   const { identity = newIdentity(), name = "Alice", room = ROOM, session = 1_700_000_000_000, roomKey } = options;
-  return { identity, session, name: () => name, room: () => room, ...(roomKey && { roomKey }) };
+  return { identity, session: () => session, name: () => name, room: () => room, ...(roomKey && { roomKey }) };
 }
 
 export interface SelfOptions {

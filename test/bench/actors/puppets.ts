@@ -27,10 +27,11 @@ const sockets: Bun.Socket<undefined>[] = [];
 
 async function linkTo(port: number, index: number): Promise<void> {
   const identity = identityOf(newSecrets());
+  const session = Date.now();
   const up = Promise.withResolvers<void>();
   const transport: Transport = new Transport({
     identity,
-    session: Date.now(),
+    session: () => session,
     name: () => `Puppet${index}`,
     // A member of the room already, so that no name is asked for.
     room: () => room ?? "0".repeat(32),
