@@ -442,7 +442,7 @@ export class Chat implements ChatControl {
       room,
       identity: this.identity,
       verify: (publicKey, post) => verifySignature(publicKey, signedBytes(room, post.digest), post.signature),
-      checksLater: this.store.trouble !== undefined,
+      isVolatile: this.store.trouble !== undefined,
       random: Math.random,
       session: this.session,
       name: this.currentName,

@@ -72,6 +72,8 @@ export const limits = {
   connectTimeoutMs: 4_000,
   /** What waits for a slow reader, in bytes, before the core stops pushing to it. */
   linkCreditBytes: 1 * MiB,
+  /** It hears that a link has taken all, but not after each word. */
+  linkDrainedBytes: 256 * KiB,
   /** Posts under way to one peer, that it has not told by a pong to have handled. More would delay whoever talks next. */
   windowBytes: 1 * MiB,
   /** Pings that ask for it: one for each third of a window. */
@@ -186,6 +188,8 @@ export const limits = {
   compareAgainMs: 2_000,
   /** Neighbours asked at once when a stream has lost its feed. */
   adoptFanOut: 4,
+  /** What an author said to us itself, and was told, is checked so long after it came: when those who hear it with us have told it, too. */
+  checkWithinMs: 100,
   /** Posts in a row of which one signature is checked, … */
   uncheckedMaxPosts: 64,
   /** … and such rows that wait at once: to check them takes half a millisecond. */
@@ -292,6 +296,7 @@ assert(
 );
 assert(limits.owedMaxBytes <= limits.logMaxBytes / 2, "what others say is kept as well");
 assert(2 * limits.windowBytes <= limits.heldMaxBytes, "whoever says goodbye while few are behind is heard to the end");
+assert(limits.linkDrainedBytes < limits.linkCreditBytes, "who has used up its credit hears when there is some again");
 assert(limits.linkCreditBytes < limits.linkQueueMaxBytes, "credit ends before the queue does");
 assert(
   limits.pingIdleMs + limits.pingYieldMs + 4_000 <= limits.linkSilenceTimeoutMs,

@@ -92,8 +92,18 @@ const DIGEST_BYTES = 32;
 export const largestPostFrameBytes =
   FRAME_PREFIX_BYTES + POST_HEADER_BYTES + IMPRINT_BYTES + limits.bodyMaxBytes + SIGNATURE_BYTES;
 
+/** What of a post is enough to check its signature, and to see whether the next one vouches for it. */
+export interface Proof {
+  readonly author: MemberId;
+  readonly session: number;
+  readonly seq: number;
+  /** SHA-256 of all but the signature: what is signed. */
+  readonly digest: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
 /** Views are made when somebody looks: most posts are looked at once. */
-export class Post implements PostContent {
+export class Post implements PostContent, Proof {
   readonly author: MemberId;
   readonly session: number;
   readonly seq: number;
@@ -156,25 +166,34 @@ export class Post implements PostContent {
     return this.frame.subarray(-SIGNATURE_BYTES);
   }
 
-  /** SHA-256 of all but the signature: what is signed. */
   get digest(): Uint8Array {
     return this.#digest ?? digestOf(this.frame);
   }
 
-  /** The beginning of the SHA-256 of digest and signature: it stands for every byte of the post. */
   get imprint(): Uint8Array {
-    const hash = new Bun.SHA256().update(this.digest).update(this.signature).digest() as Uint8Array;
-    return hash.subarray(0, IMPRINT_BYTES);
+    return imprintOf(this);
+  }
+
+  /** In memory of its own, for who checks it when the post is not looked at any more. */
+  get proof(): Proof {
+    const { author, session, seq, digest, signature } = this;
+    return { author, session, seq, digest, signature: new Uint8Array(signature) };
   }
 
   /** Whether it bears that one's imprint: if this one is genuine, so is that. */
-  vouchesFor(other: Post): boolean {
+  vouchesFor(other: Proof): boolean {
     const { before } = this;
     if (before === undefined || this.seq !== other.seq + 1) return false;
     return (
-      this.session === other.session && this.author === other.author && Buffer.compare(before, other.imprint) === 0
+      this.session === other.session && this.author === other.author && Buffer.compare(before, imprintOf(other)) === 0
     );
   }
+}
+
+/** The beginning of the SHA-256 of digest and signature: it stands for every byte of the post. */
+function imprintOf({ digest, signature }: Proof): Uint8Array {
+  const hash = new Bun.SHA256().update(digest).update(signature).digest() as Uint8Array;
+  return hash.subarray(0, IMPRINT_BYTES);
 }
 
 /** The table key of a public key. */

@@ -51,7 +51,7 @@ export interface LinkEvents {
   up(link: Link, peer: PeerInfo, room: RoomId): void;
   /** `more`: the next one has come as well, and follows at once. */
   message(link: Link, message: Message, more: boolean): void;
-  /** Something was sent, and all of it has gone to the kernel. */
+  /** `linkDrainedBytes` or more were sent since it was told last, and all of it has gone to the kernel. */
   drained(link: Link): void;
   ended(link: Link, end: LinkEnd): void;
   /** The socket is closed for good; after `ended`. */
@@ -75,6 +75,7 @@ export class Link implements Worker {
   private readonly frames = new FrameBuffer(chunk => this.onSpent(chunk));
   /** The peer has closed, and what it said before waits to be handled. */
   private isOrphan = false;
+  private undrainedBytes = 0;
   private drainDue = false;
   private queue: Uint8Array[] = [];
   private queuedBytes = 0;
@@ -392,6 +393,7 @@ export class Link implements Worker {
       if (written < 0) this.kill({ type: "closed" });
       if (this.phase === "gone") return;
       this.queuedBytes -= written;
+      this.undrainedBytes += written;
       if (written > 0) this.progressAt = performance.now();
       if (written < bytes.length) {
         this.queue.unshift(bytes.subarray(written));
@@ -413,10 +415,11 @@ export class Link implements Worker {
 
   /** In another turn of the loop: a peer that reads as fast as we write must not keep us at it. */
   private tellDrained(): void {
-    if (this.drainDue) return;
+    if (this.drainDue || this.undrainedBytes < limits.linkDrainedBytes) return;
     this.drainDue = true;
     setImmediate(() => {
       this.drainDue = false;
+      this.undrainedBytes = 0;
       if (this.up && this.queuedBytes === 0) this.guard(() => this.events.drained(this));
     });
   }

@@ -31,7 +31,7 @@ export interface TransportHandlers {
   up(link: LinkId, peer: PeerInfo, dialled: boolean, room: RoomId): void;
   /** `more`: the next one has come as well, and follows at once. */
   message(link: LinkId, message: Message, more: boolean): void;
-  /** All that was sent on this link has gone to the kernel. */
+  /** All that was sent on this link has gone to the kernel; told once for each `linkDrainedBytes`. */
   drained(link: LinkId): void;
   down(link: LinkId, fault?: PeerError): void;
   dialFailed(link: LinkId, failure: DialFailure): void;

@@ -3,10 +3,10 @@
  *
  * Of posts in a row of which each bears the imprint of the one before, one signature is checked, that of the last (PROTOCOL.md,
  * "Posts"). Invariants: nothing is handed on before its own signature was checked; nothing is kept before it is known to be
- * genuine, but what its author itself says to us where nothing is stored. What waits is checked with the next event that is
- * not one more of it, a `check` timer at the latest.
+ * genuine, but what its author itself says to us where nothing is stored. That is told at once and checked when nobody waits for
+ * anything else (`checkWithinMs`); what is not told yet is checked with the next event that is not one more of it.
  */
-import { isSaid, type Post, PostKind } from "../codec/post.ts";
+import { isSaid, type Post, PostKind, type Proof } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Context } from "./context.ts";
@@ -18,9 +18,9 @@ import type { Peer } from "./peer.ts";
 interface Waiting {
   readonly peer: Peer;
   readonly stream: Stream;
-  readonly post: Post;
-  /** It is in the log already, and told. */
-  readonly isTold: boolean;
+  readonly proof: Proof;
+  /** Undefined where it is in the log already, and told. */
+  readonly post: Post | undefined;
   /** If it is genuine, so is the one before it, which waits as well. */
   readonly isVouching: boolean;
 }
@@ -32,9 +32,9 @@ interface Checked {
 }
 
 export interface CheckHandlers {
-  /** To be told ahead of its check, and `checked` when that is done. */
-  told(stream: Stream, post: Post): void;
-  checked(peer: Peer, stream: Stream, post: Post): void;
+  /** To be told ahead of its check, and `checked` when that is done: it may be handed on. */
+  told(peer: Peer, stream: Stream, post: Post): void;
+  checked(peer: Peer, stream: Stream, seq: number): void;
   /** Genuine, and not told yet. */
   genuine(peer: Peer, stream: Stream, post: Post, isSigned: boolean): void;
 }
@@ -48,9 +48,9 @@ export class Checks {
     private readonly handlers: CheckHandlers,
   ) {}
 
-  /** Nothing waits: no post that came in is looked at any more. */
+  /** No post that came in is looked at any more. */
   get isSettled(): boolean {
-    return this.waiting.length === 0;
+    return this.waiting.every(({ post }) => post === undefined);
   }
 
   /**
@@ -62,20 +62,27 @@ export class Checks {
     const last = this.waiting.findLast(waiting => waiting.stream === stream);
     // Whoever sent what comes behind must not be blamed for what another sent before.
     if (last !== undefined && last.peer !== peer) return false;
-    const head = last === undefined || last.isTold ? stream.head : last.post.seq;
+    const head = last?.post?.seq ?? stream.head;
     if (post.seq !== head + 1) return false;
-    const isTold = last?.isTold !== false && this.mayTell(peer, stream, post);
+    const isTold = last?.post === undefined && this.mayTell(peer, stream, post);
     // A lone one is checked at once.
     if (!isTold && !more && this.waiting.length === 0) return false;
-    const isVouching = last !== undefined && post.vouchesFor(last.post);
+    const isVouching = last !== undefined && post.vouchesFor(last.proof);
     if (!this.hasRoom(isVouching)) return false;
-    const { timers, now } = this.context;
-    if (this.waiting.length === 0) timers.arm({ type: "check" }, now);
-    this.waiting.push({ peer, stream, post, isTold, isVouching });
     peer.claims.raise(stream, post.seq);
-    if (isTold) this.handlers.told(stream, post);
-    else if (!more) this.settle();
+    if (isTold) this.handlers.told(peer, stream, post);
+    const { timers, now } = this.context;
+    const isFirst = isTold ? this.waiting.length === 0 : this.isSettled;
+    if (isFirst) timers.arm({ type: "check" }, now + (isTold ? limits.checkWithinMs : 0));
+    const kept = isTold ? { proof: post.proof, post: undefined } : { proof: post, post };
+    this.waiting.push({ peer, stream, ...kept, isVouching });
+    if (!isTold && !more) this.settle();
     return true;
+  }
+
+  /** Checks what waits, if any of it is still to be told. */
+  settleUntold(): void {
+    if (!this.isSettled) this.settle();
   }
 
   /** Checks what waits. */
@@ -83,24 +90,24 @@ export class Checks {
     if (this.waiting.length === 0) return;
     const waiting = this.waiting.splice(0);
     const found = this.checkTogether(waiting);
-    for (const [index, { peer, stream, post, isTold }] of waiting.entries()) {
+    for (const [index, { peer, stream, post, proof }] of waiting.entries()) {
       const { fault, isSigned } = found[index] as Checked;
-      if (!isTold && this.context.peers.get(peer.link) !== peer) continue;
+      if (post !== undefined && this.context.peers.get(peer.link) !== peer) continue;
       if (fault !== undefined) {
-        if (isTold) this.context.log.dropAll(stream);
+        if (post === undefined) this.context.log.dropAll(stream);
         this.context.drop(peer, fault);
-      } else if (isTold) {
+      } else if (post === undefined) {
         // One that fails takes along those that were told before and behind it.
-        if (stream.floor > post.seq) continue;
-        if (isSigned) stream.noteSigned(post.seq);
-        this.handlers.checked(peer, stream, post);
+        if (stream.floor > proof.seq) continue;
+        if (isSigned) stream.noteSigned(proof.seq);
+        this.handlers.checked(peer, stream, proof.seq);
       } else if (post.seq === stream.head + 1) this.handlers.genuine(peer, stream, post, isSigned);
     }
   }
 
   /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
-  faultOf(stream: Stream, post: Post): PeerError | undefined {
-    if (!this.context.config.verify(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
+  faultOf(stream: Stream, post: Post | undefined, proof: Proof): PeerError | undefined {
+    if (!this.context.config.verify(stream.publicKey, proof)) return new PeerError("bad_signature", "a forged post");
     return contentFaultOf(stream, post);
   }
 
@@ -123,7 +130,7 @@ export class Checks {
    * nobody waits for us to hand it on.
    */
   private mayTell(peer: Peer, stream: Stream, post: Post): boolean {
-    if (!this.context.config.checksLater || peer.info.member !== post.author || !isSaid(post)) return false;
+    if (!this.context.config.isVolatile || peer.info.member !== post.author || !isSaid(post)) return false;
     // An id finds an entry in a table and proves nothing.
     if (Buffer.compare(peer.info.publicKey, stream.publicKey) !== 0) return false;
     return stream.tree.eager.every(other => other === peer);
@@ -139,13 +146,13 @@ export class Checks {
   private checkTogether(waiting: readonly Waiting[]): Checked[] {
     const found: Checked[] = [];
     const behind = new Map<Stream, Checked & { readonly isVouching: boolean }>();
-    for (const { stream, post, isVouching } of waiting.toReversed()) {
+    for (const { stream, post, proof, isVouching } of waiting.toReversed()) {
       const next = behind.get(stream);
       let checked: Checked;
       // Who hands on a forged one is not heard any more, so what came before it is not worth a check.
       if (next?.fault !== undefined) checked = { fault: next.fault, isSigned: false };
       else if (next?.isVouching === true) checked = { fault: contentFaultOf(stream, post), isSigned: false };
-      else checked = { fault: this.faultOf(stream, post), isSigned: true };
+      else checked = { fault: this.faultOf(stream, post, proof), isSigned: true };
       found.unshift(checked);
       behind.set(stream, { ...checked, isVouching });
     }
@@ -153,8 +160,9 @@ export class Checks {
   }
 }
 
-function contentFaultOf(stream: Stream, post: Post): PeerError | undefined {
-  if (post.kind !== PostKind.add) return undefined;
+/** What was told ahead is something said, whatever it says. */
+function contentFaultOf(stream: Stream, post: Post | undefined): PeerError | undefined {
+  if (post?.kind !== PostKind.add) return undefined;
   const introduction = introductionOf(post);
   const isRight = introduction !== undefined && Buffer.compare(stream.publicKey, introduction.publicKey) === 0;
   return isRight ? undefined : new PeerError("malformed", "an add with another key");

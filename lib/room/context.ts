@@ -2,7 +2,7 @@
  * What the parts of the core share: the time of the event at hand, the log, the links, and the way out for effects.
  */
 import { encode, type HaveEntry, type LinkId } from "../codec/message.ts";
-import type { Address, MemberId, Post, RoomId } from "../codec/post.ts";
+import type { Address, MemberId, Post, Proof, RoomId } from "../codec/post.ts";
 import type { PeerError } from "../errors.ts";
 import type { Identity } from "../identity.ts";
 import { limits } from "../limits.ts";
@@ -17,7 +17,7 @@ export interface RoomConfig {
   readonly room: RoomId;
   readonly identity: Pick<Identity, "member" | "publicKey" | "sealKey" | "sign">;
   /** Whether the holder of the key has signed the post, for this room. */
-  readonly verify: (publicKey: Uint8Array, post: Post) => boolean;
+  readonly verify: (publicKey: Uint8Array, post: Proof) => boolean;
   /** Uniform in [0, 1). */
   readonly random: () => number;
   /** Start of this run, ms; larger than that of any run before. */
@@ -25,8 +25,8 @@ export interface RoomConfig {
   readonly name: string;
   readonly hosts: readonly string[];
   readonly port: number;
-  /** Nothing is stored: what an author said to us itself may be told before its signature is checked. */
-  readonly checksLater: boolean;
+  /** Nothing is stored: no post is to be persisted, and what an author said to us itself may be told before its signature is checked. */
+  readonly isVolatile: boolean;
   /** The address by which this node came into the room. */
   readonly entry: Address | undefined;
 }

@@ -123,7 +123,7 @@ export class RoomNode {
     this.noticeSleep(wall - now);
     if (!this.isTakenAtOnce(event)) {
       // What we say ourselves hands on nothing of others, and an answer is not to wait either.
-      if (event.type !== "say") this.spread.settle();
+      if (event.type !== "say") this.spread.settle(isAboutPosts(event));
       this.dispatch(event);
     }
     this.spread.flush();
@@ -132,7 +132,7 @@ export class RoomNode {
     return effects;
   }
 
-  /** Whether the event was a post that could be checked later; before any other event all are checked. */
+  /** Whether the event was a post that could be checked later. */
   private isTakenAtOnce(event: RoomEvent): boolean {
     if (event.type !== "message" || event.message.type !== "post" || this.hasEnded) return false;
     const peer = this.context.peers.get(event.link);
@@ -535,8 +535,7 @@ export class RoomNode {
       case "link":
         return this.onLinkTimer(timer.link);
       case "check":
-        // Whatever woke the node, all is checked by now.
-        return;
+        return this.spread.settle(true);
       case "have":
         return this.spread.onHaveTimer();
       case "compare":
@@ -593,6 +592,12 @@ export class RoomNode {
   private tell(news: News): void {
     if (!this.sync.isHolding) this.context.emit({ type: "tell", news });
   }
+}
+
+/** Whether what was told already is checked before it, too: it is about the same posts, or nobody will get them from us later. */
+function isAboutPosts(event: RoomEvent): boolean {
+  if (event.type !== "message") return event.type === "leave";
+  return event.message.type === "post" || event.message.type === "want";
 }
 
 /** On the grid at which a node looks at its links, so that it wakes once for all: nobody is given up too early. */

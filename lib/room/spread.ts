@@ -34,11 +34,15 @@ export class Spread {
     private readonly onAccepted: (stream: Stream, post: Post) => void,
   ) {
     this.checks = new Checks(context, {
-      told: (stream, post) => {
+      told: (peer, stream, post) => {
         context.log.append(stream, post);
+        this.onFirstCopy(peer, stream, post);
         this.take(stream, post);
       },
-      checked: (peer, stream, post) => this.handOn(peer, stream, post),
+      checked: (peer, stream, seq) => {
+        const post = stream.view(seq);
+        if (post !== undefined) this.push(stream, post, peer);
+      },
       genuine: (peer, stream, post, isSigned) => {
         this.charge(peer, post);
         this.accept(peer, stream, post, isSigned);
@@ -89,7 +93,7 @@ export class Spread {
   /** Spreads a post of our own. */
   onOwn(stream: Stream, post: Post): void {
     stream.noteSigned(post.seq);
-    this.context.emit({ type: "persist", post });
+    this.persist(post);
     this.push(stream, post, undefined);
     this.take(stream, post);
   }
@@ -105,9 +109,10 @@ export class Spread {
     return this.checks.isSettled;
   }
 
-  /** Checks what waits. */
-  settle(): void {
-    this.checks.settle();
+  /** Checks what waits; else, what is still to be told. */
+  settle(isAll: boolean): void {
+    if (isAll) this.checks.settle();
+    else this.checks.settleUntold();
   }
 
   onPost(peer: Peer, post: Post): void {
@@ -122,7 +127,7 @@ export class Spread {
     if (!this.mayHear(peer, stream, post)) return this.passOver(peer, stream);
     this.charge(peer, post);
     // Before it is kept: what nobody signed may neither fill the memory nor stand in the way of what was signed.
-    const fault = this.checks.faultOf(stream, post);
+    const fault = this.checks.faultOf(stream, post, post);
     if (fault !== undefined) return this.context.drop(peer, fault);
     const { log } = this.context;
     if (post.seq > stream.head + 1 && !this.mayJump(peer, stream, post)) {
@@ -221,14 +226,23 @@ export class Spread {
   }
 
   private handOn(peer: Peer, stream: Stream, post: Post): void {
+    const mayImprove = this.onFirstCopy(peer, stream, post);
+    this.persist(post);
+    this.push(stream, post, peer);
+    if (mayImprove) this.tryAnotherFeed(stream, peer);
+  }
+
+  /** Returns whether it is time to look for a shorter way. */
+  private onFirstCopy(peer: Peer, stream: Stream, post: Post): boolean {
     const { clock, wall } = this.context;
     clock.observe(post.clock, wall);
     // Its news was under way when we pruned it, and came first all the same. Without it we might be fed in a circle.
     if (stream.tree.isPruned(peer)) this.graft(peer, stream, post.seq + 1);
-    const mayImprove = stream.tree.onFirst(peer) && peer.info.member !== stream.author;
-    this.context.emit({ type: "persist", post });
-    this.push(stream, post, peer);
-    if (mayImprove) this.tryAnotherFeed(stream, peer);
+    return stream.tree.onFirst(peer) && peer.info.member !== stream.author;
+  }
+
+  private persist(post: Post): void {
+    if (!this.context.config.isVolatile) this.context.emit({ type: "persist", post });
   }
 
   /** The first copy shows the shortest way; so now and then a second one is asked for, at random. */

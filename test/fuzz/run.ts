@@ -46,7 +46,7 @@ class Honest {
       room: ROOM,
       identity: { member, publicKey, sealKey: publicKey, sign: bytes => seal(publicKey, bytes) },
       verify: sealsIn(ROOM),
-      checksLater: name === "Alice",
+      isVolatile: name === "Alice",
       random,
       session: START,
       name,

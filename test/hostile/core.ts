@@ -54,7 +54,7 @@ export class Node implements End {
       room,
       identity,
       verify,
-      checksLater: false,
+      isVolatile: false,
       random: randomStream(1, name),
       session,
       name,

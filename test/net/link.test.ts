@@ -27,7 +27,6 @@ async function entered(options: Partial<StationOptions> = {}): Promise<[Station,
   const peer = await (await RawPeer.dial(station.port)).enter();
   await station.take("knock");
   const { link } = await station.take("up");
-  await station.take("drained");
   return [station, link, peer];
 }
 
@@ -339,7 +338,7 @@ describe("the queue", () => {
   });
 
   test("goes out in one write per turn", async () => {
-    const [listener, accepted] = await linked();
+    const [listener, accepted, dialler] = await linked();
     const link = inside(listener).links.get(accepted);
     const socket = link?.socket;
     const writes: number[] = [];
@@ -350,15 +349,28 @@ describe("the queue", () => {
         return write(bytes);
       };
     for (let token = 0; token < 100; token++) listener.transport.send(accepted, ping(token));
-    await listener.take("drained");
+    for (let token = 0; token < 100; token++) await dialler.take("message");
     expect(writes).toEqual([100 * 9]);
+  });
+
+  test("that is empty again is told of when much was sent, and not after each word", async () => {
+    const [listener, accepted, dialler, dialled] = await linked();
+    for (let word = 0; word < 10; word++) {
+      listener.transport.send(accepted, ping(word));
+      await dialler.take("message");
+      dialler.transport.send(dialled, ping(word));
+      await listener.take("message");
+    }
+    expect([...listener.events, ...dialler.events].filter(({ type }) => type === "drained")).toEqual([]);
+    for (let bytes = 0; bytes < limits.linkDrainedBytes; bytes += 65_000)
+      listener.transport.send(accepted, postFrame(65_000, bytes));
+    await listener.take("drained");
   });
 
   test("that is empty leaves no timer behind", async () => {
     const [listener, accepted, dialler, dialled] = await linked();
     listener.transport.send(accepted, ping(1));
     await dialler.take("message");
-    await listener.take("drained");
     expect(inside(listener).links.get(accepted)?.timer).toBeUndefined();
     expect(inside(dialler).links.get(dialled)?.timer).toBeUndefined();
   });

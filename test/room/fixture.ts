@@ -80,18 +80,18 @@ export class Bench {
   private readonly names = new Map<string, string>();
   private pinged = 0;
 
-  constructor(authors: readonly Author[] = [], { joining = false, checksLater = false, restored = [] as Post[] } = {}) {
+  constructor(authors: readonly Author[] = [], { joining = false, isVolatile = false, restored = [] as Post[] } = {}) {
     for (const { member, name } of [this.me, ...authors]) this.names.set(member, name);
     const { member, publicKey, sign } = this.me;
     const verify = sealsIn(ROOM);
     this.node = new RoomNode({
       room: ROOM,
       identity: { member, publicKey, sealKey: publicKey, sign },
-      verify: (key, post) => {
+      verify: (key, proof) => {
         this.checks += 1;
-        return verify(key, post);
+        return verify(key, proof);
       },
-      checksLater,
+      isVolatile,
       random: () => 0.5,
       session: this.me.session,
       name: "Me",

@@ -5,9 +5,9 @@ import { limits } from "../../lib/limits.ts";
 import { Author, Bench, forgery } from "./fixture.ts";
 
 /** Bob and Carol are linked to us; Carol gets what Bob says from us only where we relay. */
-function room({ checksLater = false, relays = false } = {}) {
+function room({ isVolatile = false, relays = false } = {}) {
   const [bob, carol] = [new Author("Bob"), new Author("Carol")];
-  const bench = new Bench([bob, carol], { checksLater });
+  const bench = new Bench([bob, carol], { isVolatile });
   bench.meet(bob, 1);
   bench.meet(carol, 3);
   for (const [link, author] of [
@@ -62,21 +62,24 @@ describe("posts in a row, each with the imprint of the one before,", () => {
   });
 
   test("are told at once where nothing is stored, and checked by one signature all the same", () => {
-    const { bob, bench, tells } = room({ checksLater: true });
+    const { bob, bench, tells } = room({ isVolatile: true });
     const row = bob.row(...words(limits.uncheckedMaxPosts));
     expect(tells(bench.posts(1, row))).toHaveLength(row.length);
     expect(bench.checks).toBe(0);
-    expect(bench.handle({ type: "tick" })).toHaveLength(row.length);
+    bench.wait(limits.checkWithinMs);
     expect(bench.checks).toBe(1);
   });
 
-  test("must stay where they lie until they are checked", () => {
-    const { bob, bench } = room({ checksLater: true });
+  test("must stay where they lie until they are checked, unless they were told", () => {
+    const { bob, bench } = room();
     expect(bench.node.isSettled).toBe(true);
-    bench.post(1, bob.text("1"));
+    bench.post(1, bob.text("1"), true);
     expect(bench.node.isSettled).toBe(false);
     bench.handle({ type: "tick" });
     expect(bench.node.isSettled).toBe(true);
+    const { bob: other, bench: second } = room({ isVolatile: true });
+    second.post(1, other.text("1"));
+    expect(second.node.isSettled).toBe(true);
   });
 
   test("are checked in lots, and a lone one at once", () => {
@@ -89,14 +92,23 @@ describe("posts in a row, each with the imprint of the one before,", () => {
   });
 
   test("are checked one by one where they bear no imprint, a few at a time", () => {
-    for (const checksLater of [false, true]) {
-      const { bob, bench, tells } = room({ checksLater });
+    for (const isVolatile of [false, true]) {
+      const { bob, bench, tells } = room({ isVolatile });
       const texts = words(20).map(text => bob.text(text));
       expect(tells(bench.posts(1, texts))).toHaveLength(texts.length);
-      expect(bench.checks).toBeGreaterThanOrEqual(checksLater ? limits.uncheckedMaxRows : texts.length);
-      bench.handle({ type: "tick" });
+      expect(bench.checks).toBeGreaterThanOrEqual(isVolatile ? limits.uncheckedMaxRows : texts.length);
+      bench.wait(limits.checkWithinMs);
       expect(bench.checks).toBe(texts.length);
     }
+  });
+
+  test("that were not told wait no longer for those that were", () => {
+    const { bob, carol, bench, tells, wanted } = room({ isVolatile: true });
+    expect(tells(bench.post(3, carol.text("told")))).toHaveLength(1);
+    wanted(1);
+    expect(tells(bench.post(1, bob.text("to be handed on"), true))).toHaveLength(0);
+    expect(bench.node.wakeAt).toBe(bench.now);
+    expect(tells(bench.handle({ type: "tick" }))).toHaveLength(1);
   });
 
   test("of several authors keep the order in which they came", () => {

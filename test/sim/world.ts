@@ -391,7 +391,7 @@ export class SimNode {
       },
       verify: this.world.verify,
       // One half shows what an author said to it before the check.
-      checksLater: this.index % 2 === 1,
+      isVolatile: this.index % 2 === 1,
       random,
       session: this.session,
       name: this.name,
