@@ -34,6 +34,7 @@ const SINGLE_POSTS = 20_000;
 const WARM_UP_POSTS = 10_000;
 const BIG_TEXT_BYTES = 64 * 1024;
 const BIG_TEXTS = 4_000;
+const WARM_UP_BIG_TEXTS = 8_000;
 const STREAM_BYTES = 256 * 1024 * 1024;
 
 async function speed(contender: Contender): Promise<Sample> {
@@ -61,7 +62,7 @@ async function delay(contender: Contender): Promise<Sample> {
 async function bigTexts(): Promise<Sample> {
   return inRoom(OURS, 2, async cast => {
     const request = { bytes: BIG_TEXT_BYTES, perTurn: 1 };
-    await flood(cast, [firstOf(cast)], { texts: BIG_TEXTS / 2, ...request });
+    await flood(cast, [firstOf(cast)], { texts: WARM_UP_BIG_TEXTS, ...request });
     const { perSecond } = await flood(cast, [firstOf(cast)], { texts: BIG_TEXTS, ...request });
     return { megabytes: (perSecond * BIG_TEXT_BYTES) / 1e6 };
   });
