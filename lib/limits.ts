@@ -190,7 +190,7 @@ export const limits = {
   adoptFanOut: 4,
   /**
    * What an author said to us itself, and was told, is checked so long after it came: when all who hear it have told it. Not a multiple of
-   * what steady talk comes in, or the check would fall on one of the next texts: 1.6 ms at p99 with 100 ms in a room of eight, 0.85 so.
+   * what steady talk comes in, or the check would fall on one of the next texts: 1.6 ms at p99 with 100 ms in a room of eight, 0.85 so, in one run each.
    */
   checkWithinMs: 75,
   /** Posts in a row of which one signature is checked, … */

@@ -15,7 +15,7 @@ import { Archive, type HistoryQuery, type KeptText, QueryError } from "./store/a
 import {
   addName,
   baseOf,
-  exists,
+  fs,
   type Kept,
   lockFile,
   openDatabase,
@@ -129,7 +129,7 @@ export class Store {
     }
     const store = new Store(path, lock, onTrouble);
     // A new one is not put off: by this name it is known from now on.
-    if (!exists(path)) store.open();
+    if (!fs().existsSync(path)) store.open();
     return store;
   }
 
@@ -152,10 +152,8 @@ export class Store {
       database?.close();
       // Read while the lock is held, so that nobody writes meanwhile.
       const failure = errorOf(error, this.path);
-      this.writable = false;
-      this.queue = [];
-      this.problem = NOTHING_KEPT;
-      this.kept = failure.kept;
+      if (failure instanceof StoreError) this.kept = failure.kept;
+      this.stopKeeping(NOTHING_KEPT);
       release(this.lock);
       this.lock = undefined;
       throw failure;
@@ -477,12 +475,17 @@ export class Store {
   }
 
   private giveUp(error: unknown): void {
-    this.problem = reasonOf(error, this.path).reason;
-    if (!this.writable) return;
+    const { reason } = reasonOf(error, this.path);
+    const wasWritable = this.writable;
+    this.stopKeeping(reason);
+    if (wasWritable) this.onTrouble(`history is no longer kept: ${reason}`);
+  }
+
+  private stopKeeping(problem: string): void {
+    this.problem = problem;
     this.writable = false;
     this.queue = [];
     this.queuedBytes = 0;
-    this.onTrouble(`history is no longer kept: ${this.problem}`);
   }
 
   private statement<Row>(sql: string): Statement<Row> {
@@ -491,11 +494,10 @@ export class Store {
   }
 }
 
-/** Why a store does not open, with what can be saved of it. */
-function errorOf(error: unknown, path: string): StoreError {
+/** Why a store does not open, with what can be saved of it. What is neither SQLite's nor the system's is a bug, and returned as it is. */
+function errorOf(error: unknown, path: string): unknown {
+  if (!(error instanceof StoreError) && codeOf(error) === "") return error;
   const kept = salvage(path);
-  // Neither SQLite's nor the system's: a bug.
-  if (!(error instanceof StoreError) && codeOf(error) === "") throw error;
   const { fault, reason } = reasonOf(error, path);
   return new StoreError(fault, `${kept ? "no history is" : "nothing is"} kept in this run: ${reason}`, kept);
 }

@@ -6,7 +6,7 @@
  * genuine, but what its author itself says to us where nothing is stored. That is told at once and checked when nobody waits for
  * anything else (`checkWithinMs`); what is not told yet is checked with the next event that is not one more of it.
  */
-import { isSaid, type Post, PostKind, type Proof } from "../codec/post.ts";
+import { isSaid, Post, PostKind, type Proof } from "../codec/post.ts";
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Context } from "./context.ts";
@@ -18,9 +18,8 @@ import type { Peer } from "./peer.ts";
 interface Waiting {
   readonly peer: Peer;
   readonly stream: Stream;
-  readonly proof: Proof;
-  /** Undefined where it is in the log already, and told. */
-  readonly post: Post | undefined;
+  /** Only the proof of one that is in the log already, and told. */
+  readonly post: Post | Proof;
   /** If it is genuine, so is the one before it, which waits as well. */
   readonly isVouching: boolean;
 }
@@ -50,7 +49,7 @@ export class Checks {
 
   /** No post that came in is looked at any more. */
   get isSettled(): boolean {
-    return this.waiting.every(({ post }) => post === undefined);
+    return this.waiting.every(isTold);
   }
 
   /**
@@ -62,52 +61,48 @@ export class Checks {
     const last = this.waiting.findLast(waiting => waiting.stream === stream);
     // Whoever sent what comes behind must not be blamed for what another sent before.
     if (last !== undefined && last.peer !== peer) return false;
-    const head = last?.post?.seq ?? stream.head;
+    const isBehindUntold = last !== undefined && !isTold(last);
+    const head = isBehindUntold ? last.post.seq : stream.head;
     if (post.seq !== head + 1) return false;
-    const isTold = last?.post === undefined && this.mayTell(peer, stream, post);
+    const mayTell = !isBehindUntold && this.mayTell(peer, stream, post);
     // A lone one is checked at once.
-    if (!isTold && !more && this.waiting.length === 0) return false;
-    const isVouching = last !== undefined && post.vouchesFor(last.proof);
+    if (!mayTell && !more && this.waiting.length === 0) return false;
+    const isVouching = last !== undefined && post.vouchesFor(last.post);
     if (!this.hasRoom(isVouching)) return false;
     peer.claims.raise(stream, post.seq);
-    if (isTold) this.handlers.told(peer, stream, post);
+    if (mayTell) this.handlers.told(peer, stream, post);
     const { timers, now } = this.context;
-    const isFirst = isTold ? this.waiting.length === 0 : this.isSettled;
-    if (isFirst) timers.arm({ type: "check" }, now + (isTold ? limits.checkWithinMs : 0));
-    const kept = isTold ? { proof: post.proof, post: undefined } : { proof: post, post };
-    this.waiting.push({ peer, stream, ...kept, isVouching });
-    if (!isTold && !more) this.settle();
+    const isFirst = mayTell ? this.waiting.length === 0 : this.isSettled;
+    if (isFirst) timers.arm({ type: "check" }, now + (mayTell ? limits.checkWithinMs : 0));
+    this.waiting.push({ peer, stream, post: mayTell ? post.proof : post, isVouching });
+    if (!mayTell && !more) this.settle();
     return true;
   }
 
-  /** Checks what waits, if any of it is still to be told. */
-  settleUntold(): void {
-    if (!this.isSettled) this.settle();
-  }
-
-  /** Checks what waits. */
-  settle(): void {
-    if (this.waiting.length === 0) return;
+  /** Checks what waits; without `toldToo` only if some of it is still to be told. */
+  settle(toldToo = true): void {
+    if (toldToo ? this.waiting.length === 0 : this.isSettled) return;
     const waiting = this.waiting.splice(0);
     const found = this.checkTogether(waiting);
-    for (const [index, { peer, stream, post, proof }] of waiting.entries()) {
+    for (const [index, { peer, stream, post }] of waiting.entries()) {
       const { fault, isSigned } = found[index] as Checked;
-      if (post !== undefined && this.context.peers.get(peer.link) !== peer) continue;
+      const untold = post instanceof Post ? post : undefined;
+      if (untold !== undefined && this.context.peers.get(peer.link) !== peer) continue;
       if (fault !== undefined) {
-        if (post === undefined) this.context.log.dropAll(stream);
+        if (untold === undefined) this.context.log.dropAll(stream);
         this.context.drop(peer, fault);
-      } else if (post === undefined) {
+      } else if (untold === undefined) {
         // One that fails takes along those that were told before and behind it.
-        if (stream.floor > proof.seq) continue;
-        if (isSigned) stream.noteSigned(proof.seq);
-        this.handlers.checked(peer, stream, proof.seq);
-      } else if (post.seq === stream.head + 1) this.handlers.genuine(peer, stream, post, isSigned);
+        if (stream.floor > post.seq) continue;
+        if (isSigned) stream.noteSigned(post.seq);
+        this.handlers.checked(peer, stream, post.seq);
+      } else if (post.seq === stream.head + 1) this.handlers.genuine(peer, stream, untold, isSigned);
     }
   }
 
   /** What is wrong with a post; whoever hands one on has checked it, so it is that peer's fault. */
-  faultOf(stream: Stream, post: Post | undefined, proof: Proof): PeerError | undefined {
-    if (!this.context.config.verify(stream.publicKey, proof)) return new PeerError("bad_signature", "a forged post");
+  faultOf(stream: Stream, post: Post | Proof): PeerError | undefined {
+    if (!this.context.config.verify(stream.publicKey, post)) return new PeerError("bad_signature", "a forged post");
     return contentFaultOf(stream, post);
   }
 
@@ -146,13 +141,13 @@ export class Checks {
   private checkTogether(waiting: readonly Waiting[]): Checked[] {
     const found: Checked[] = [];
     const behind = new Map<Stream, Checked & { readonly isVouching: boolean }>();
-    for (const { stream, post, proof, isVouching } of waiting.toReversed()) {
+    for (const { stream, post, isVouching } of waiting.toReversed()) {
       const next = behind.get(stream);
       let checked: Checked;
       // Who hands on a forged one is not heard any more, so what came before it is not worth a check.
       if (next?.fault !== undefined) checked = { fault: next.fault, isSigned: false };
       else if (next?.isVouching === true) checked = { fault: contentFaultOf(stream, post), isSigned: false };
-      else checked = { fault: this.faultOf(stream, post, proof), isSigned: true };
+      else checked = { fault: this.faultOf(stream, post), isSigned: true };
       found.unshift(checked);
       behind.set(stream, { ...checked, isVouching });
     }
@@ -160,9 +155,13 @@ export class Checks {
   }
 }
 
+function isTold({ post }: Waiting): boolean {
+  return !(post instanceof Post);
+}
+
 /** What was told ahead is something said, whatever it says. */
-function contentFaultOf(stream: Stream, post: Post | undefined): PeerError | undefined {
-  if (post?.kind !== PostKind.add) return undefined;
+function contentFaultOf(stream: Stream, post: Post | Proof): PeerError | undefined {
+  if (!(post instanceof Post) || post.kind !== PostKind.add) return undefined;
   const introduction = introductionOf(post);
   const isRight = introduction !== undefined && Buffer.compare(stream.publicKey, introduction.publicKey) === 0;
   return isRight ? undefined : new PeerError("malformed", "an add with another key");

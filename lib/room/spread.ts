@@ -109,10 +109,9 @@ export class Spread {
     return this.checks.isSettled;
   }
 
-  /** Checks what waits; else, what is still to be told. */
-  settle(isAll: boolean): void {
-    if (isAll) this.checks.settle();
-    else this.checks.settleUntold();
+  /** Checks what waits; without `toldToo` only if some of it is still to be told. */
+  settle(toldToo: boolean): void {
+    this.checks.settle(toldToo);
   }
 
   onPost(peer: Peer, post: Post): void {
@@ -127,7 +126,7 @@ export class Spread {
     if (!this.mayHear(peer, stream, post)) return this.passOver(peer, stream);
     this.charge(peer, post);
     // Before it is kept: what nobody signed may neither fill the memory nor stand in the way of what was signed.
-    const fault = this.checks.faultOf(stream, post, post);
+    const fault = this.checks.faultOf(stream, post);
     if (fault !== undefined) return this.context.drop(peer, fault);
     const { log } = this.context;
     if (post.seq > stream.head + 1 && !this.mayJump(peer, stream, post)) {

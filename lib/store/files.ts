@@ -124,11 +124,6 @@ export function baseOf(directory: string, username: string): string {
   }
 }
 
-/** Whether there is one, whatever it is. */
-export function exists(path: string): boolean {
-  return fs().existsSync(path);
-}
-
 /** Lets the database at `path` be found by another name, too. False where that is another identity's. */
 export function addName(path: string, username: string): boolean {
   const { basename, dirname, join } = paths();

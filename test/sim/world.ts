@@ -390,7 +390,7 @@ export class SimNode {
         sign: bytes => seal(this.publicKey, bytes),
       },
       verify: this.world.verify,
-      // One half shows what an author said to it before the check.
+      // One half stores nothing, and shows what an author said to it before the check.
       isVolatile: this.index % 2 === 1,
       random,
       session: this.session,
