@@ -26,6 +26,8 @@ const EXIT = { left: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 const ENTRANCES_MAX = 4;
 /** The list of rooms fits the smallest screen. */
 const CHOICES_SHOWN = 10;
+/** Turns in which somebody said something: five seconds of a script, an evening of people. */
+const COMPILED_AFTER_TURNS = 500;
 /** The spinner hides what is typed meanwhile, so it stays away where connecting takes no time. */
 const SPINNER_DELAY_MS = 300;
 
@@ -224,12 +226,16 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   try {
     const begun = () => void show(start, options);
     if (mode !== "terminal" && isShown) begun();
-    if (mode === "json") await runJson(opened, { stay: options.stay, doctor, warn: complain });
-    else if (mode === "plain") await runPlain(opened, settings);
+    let front: Promise<unknown>;
+    if (mode === "json") front = runJson(opened, { stay: options.stay, doctor, warn: complain });
+    else if (mode === "plain") front = runPlain(opened, settings);
     else {
       const { runTerminal } = await import("./ui/terminal.ts");
-      await runTerminal(opened, { ...settings, begun, goesOn: hasAsked && knowsUtf8(Bun.env) });
+      front = runTerminal(opened, { ...settings, begun, goesOn: hasAsked && knowsUtf8(Bun.env) });
     }
+    // Not ahead of the front, for which what has happened so far is kept.
+    compileWhatIsBusy(opened);
+    await front;
   } finally {
     await opened.leave();
   }
@@ -237,6 +243,20 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   // The front has told it as an event.
   complain(opened.failure.message);
   return EXIT.failed;
+}
+
+/**
+ * The program starts with a patient compiler (`--compile-jit-policy`, package.json): what each link and each member of a room
+ * runs some dozen times is not worth 5 MB of it. What is said is, once there is enough of it.
+ */
+function compileWhatIsBusy(opened: Chat): void {
+  let turns = 0;
+  const stop = opened.subscribe(events => {
+    if (events.some(event => event.event === "message" && !event.history)) turns += 1;
+    if (turns < COMPILED_AFTER_TURNS) return;
+    Bun.unsafe.setJITPolicy(1);
+    stop();
+  });
 }
 
 /** Lets others find the room. Not waited for: it takes longer than all the rest of the start. */

@@ -203,7 +203,14 @@ export class Program {
 }
 
 /** The flags of `bun run build`. */
-export const BUILD_FLAGS = ["--compile", "--minify", "--bytecode", "--splitting", "--format=esm"] as const;
+export const BUILD_FLAGS = [
+  "--compile",
+  "--minify",
+  "--bytecode",
+  "--splitting",
+  "--format=esm",
+  "--compile-jit-policy=64",
+] as const;
 
 /** Compiles a source file to one binary. */
 export async function compile(source: string, name: string, flags: readonly string[] = BUILD_FLAGS): Promise<string> {

@@ -14,6 +14,7 @@ const VARIANTS = {
   "without --bytecode": without("--bytecode"),
   "without --minify": without("--minify"),
   "without --splitting": without("--splitting"),
+  "without --compile-jit-policy": without("--compile-jit-policy=64"),
   "with --smol": [...BUILD_FLAGS, "--compile-exec-argv=--smol"],
 } as const;
 
