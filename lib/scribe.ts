@@ -4,8 +4,7 @@
  *
  * Invariant: every text passes here on its way to a front, so what an ignored key says is dropped in one place.
  */
-import { utf8Of } from "./codec/bytes.ts";
-import { decodeTexts, type MemberId, type Post, PostKind, type RoomId, textIdOf } from "./codec/post.ts";
+import { type MemberId, type Post, PostKind, type RoomId, textIdOf, textsOf } from "./codec/post.ts";
 import type { Identity } from "./identity.ts";
 import type { News } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
@@ -72,7 +71,7 @@ export class Scribe {
     switch (post.kind) {
       case PostKind.text:
       case PostKind.action:
-        return this.onTexts(post, history, own, texts ?? decodeTexts(post.body));
+        return this.onTexts(post, history, own, texts ?? textsOf(post));
       case PostKind.direct:
         return this.onDirect(post, history, own);
       case PostKind.topic:
@@ -88,7 +87,7 @@ export class Scribe {
 
   private onTexts(post: Post, history: boolean, own: boolean, texts: readonly string[]): void {
     // Whoever keeps an event does not keep what else came with its post.
-    const heading = { ...this.headingOf(post, history, own), signature: Buffer.from(post.signature) };
+    const heading = { ...this.headingOf(post, history, own), signature: post.signatureCopy };
     for (let index = 0; index < texts.length; index += 1)
       this.config.tell(new TextEvent(texts[index] as string, index, heading));
     if (own && !history) this.follow(post, texts.length);
@@ -165,7 +164,7 @@ export class Scribe {
   private takeTopic(post: Post, history: boolean): void {
     if (post.clock <= this.topicAt) return;
     this.topicAt = post.clock;
-    this.topic = utf8Of(post.body);
+    this.topic = post.words;
     if (history && this.topic === "") return;
     const { name, member, at } = this.headingOf(post, history, false);
     this.config.tell({ event: "topic", name, member, text: this.topic, at, history });
@@ -175,7 +174,7 @@ export class Scribe {
     const member = this.config.node()?.members.get(post.author);
     if (member?.stream.session !== post.session) return;
     const wasAway = this.away.has(post.author);
-    const reason = utf8Of(post.body);
+    const reason = post.words;
     if (reason === "") this.away.delete(post.author);
     else this.away.set(post.author, { session: post.session, text: reason });
     if (!tells || (!wasAway && reason === "")) return;

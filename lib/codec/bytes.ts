@@ -11,9 +11,10 @@ const TWO_32 = 2 ** 32;
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export class Reader {
-  private offset = 0;
-
-  constructor(private readonly bytes: Uint8Array) {}
+  constructor(
+    private readonly bytes: Uint8Array,
+    private offset = 0,
+  ) {}
 
   get remaining(): number {
     return this.bytes.length - this.offset;
@@ -175,9 +176,4 @@ export function u64At(bytes: Uint8Array, at: number): number {
   const high = u32At(bytes, at);
   if (high >= 2 ** 21) throw new PeerError("malformed", "a number is too large");
   return high * TWO_32 + u32At(bytes, at + 4);
-}
-
-/** Broken sequences become U+FFFD. */
-export function utf8Of(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
 }

@@ -1,9 +1,9 @@
 /**
  * Frames on a stream: u32 length, then that many bytes, of which the first is the message type.
  *
- * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames. A frame that lies inside one chunk
- * is a view of it, not a copy; one cut by a chunk's end is put together in a buffer of its own. A length of zero or over
- * the limit throws before a byte of it is kept, so nothing larger than one frame ever waits here. Whoever made this hears of
+ * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames, length included, as they were sent. One that
+ * fills its chunk is that chunk, one that lies inside it a view of it, not a copy; one cut by a chunk's end is put together in a
+ * buffer of its own. A length of zero or over the limit throws before a byte of it is kept, so nothing larger than one frame ever waits here. Whoever made this hears of
  * each chunk that is used up (`onSpent`), but of none that was one frame from end to end: that is whose frame it is.
  */
 import { PeerError } from "../errors.ts";
@@ -28,30 +28,32 @@ export class FrameBuffer {
     this.maxBytes = limits.frameMaxBytes;
   }
 
-  /** Calls `onFrame` with the body (type and payload) of each whole frame, in order. */
-  push(chunk: Uint8Array, onFrame: (frame: Uint8Array) => void): void {
+  /** Calls `onFrame` with each whole frame, in order. */
+  push(chunk: Buffer, onFrame: (frame: Buffer) => void): void {
     this.add(chunk);
     for (let frame = this.next(); frame !== undefined; frame = this.next()) onFrame(frame);
   }
 
   /** For who takes frames one by one: the chunk must not change until `next` has none any more. */
-  add(chunk: Uint8Array): void {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    const joined = this.hasRest ? Buffer.concat([this.rest.subarray(this.offset), bytes]) : bytes;
-    if (joined !== bytes) this.onSpent(bytes);
+  add(chunk: Buffer): void {
+    const joined = this.hasRest ? Buffer.concat([this.rest.subarray(this.offset), chunk]) : chunk;
+    if (joined !== chunk) this.onSpent(chunk);
     this.drop();
     this.rest = joined;
   }
 
   /** Takes the next whole frame. */
-  next(): Uint8Array | undefined {
+  next(): Buffer | undefined {
     const { rest, offset } = this;
     if (this.cut === undefined && rest.length - offset >= FRAME_HEADER_BYTES) {
       const end = offset + FRAME_HEADER_BYTES + this.lengthAt(rest, offset);
+      if (offset === 0 && end === rest.length) {
+        this.rest = EMPTY;
+        return rest;
+      }
       if (end <= rest.length) {
         this.offset = end;
-        if (offset === 0 && end === rest.length) this.rest = EMPTY;
-        return rest.subarray(offset + FRAME_HEADER_BYTES, end);
+        return rest.subarray(offset, end);
       }
     }
     return this.hasRest ? this.fill() : this.drop();
@@ -84,7 +86,7 @@ export class FrameBuffer {
   }
 
   /** Puts a frame together that was cut: its header first, which tells how much there is to come. */
-  private fill(): Uint8Array | undefined {
+  private fill(): Buffer | undefined {
     this.cut ??= Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES);
     const taken = this.rest.copy(this.cut, this.cutBytes, this.offset);
     this.offset += taken;
@@ -98,7 +100,7 @@ export class FrameBuffer {
     }
     this.cut = undefined;
     this.cutBytes = 0;
-    return cut.subarray(FRAME_HEADER_BYTES);
+    return cut;
   }
 
   private lengthAt(bytes: Buffer, offset: number): number {

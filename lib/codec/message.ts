@@ -1,7 +1,7 @@
 /**
  * Messages: what two linked nodes say to each other, one per frame. PROTOCOL.md, "Messages".
  *
- * `encode` returns a whole frame, so that one encoding serves every link it goes to; `decode` takes the body of one.
+ * `encode` returns a whole frame, so that one encoding serves every link it goes to; `decode` takes such a frame.
  */
 import { PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -9,11 +9,11 @@ import { Reader, Writer } from "./bytes.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 import {
   type Address,
-  decodePost,
   KEY_BYTES,
   type MemberId,
   POST_TYPE,
   type Post,
+  postOf,
   ROOM_BYTES,
   type RoomId,
   SIGNATURE_BYTES,
@@ -147,7 +147,7 @@ export const BUCKET_DIGEST_BYTES = 4;
 const refusalByCode = new Map(Object.entries(Refusal).map(([reason, code]) => [code, reason as RefusalReason]));
 
 /** A whole frame: length, type, payload. */
-export function encode(message: Message): Uint8Array {
+export function encode(message: Message): Buffer {
   if (message.type === "post") return message.post.frame;
   const writer = new Writer(128);
   writer.u32(0).u8(types[message.type]);
@@ -195,9 +195,10 @@ export function encode(message: Message): Uint8Array {
   return writer.patchU32(0, writer.length - FRAME_HEADER_BYTES).finish();
 }
 
-/** Reads the body of a frame. Throws `PeerError` on anything but one well-formed message. */
-export function decode(frame: Uint8Array): Message {
-  const reader = new Reader(frame);
+/** Reads a whole frame, whose length was looked at already. Throws `PeerError` on anything but one well-formed message. */
+export function decode(frame: Buffer): Message {
+  if (frame[FRAME_HEADER_BYTES] === types.post) return { type: "post", post: postOf(frame) };
+  const reader = new Reader(frame, FRAME_HEADER_BYTES);
   const message = decodeBody(reader.u8(), reader);
   reader.end();
   return message;
@@ -218,8 +219,6 @@ function decodeBody(type: number, reader: Reader): Message {
       const addresses = times(count, () => ({ host: reader.host(), port: reader.u16() }));
       return { type: "refuse", reason, suggestion, addresses };
     }
-    case types.post:
-      return { type: "post", post: decodePost(reader.rest()) };
     case types.compare:
       return { type: "compare", digest: reader.take(DIGEST_BYTES) };
     case types.buckets:

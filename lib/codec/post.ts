@@ -6,7 +6,7 @@
  */
 import { assert, PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { Reader, u32At, u64At, utf8Of, Writer } from "./bytes.ts";
+import { Reader, u32At, u64At, Writer } from "./bytes.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 
 /** `Bun.hash` of a public key, 16 hex digits. A table key, never an authority. */
@@ -109,17 +109,17 @@ export class Post implements PostContent, Proof {
   readonly seq: number;
   readonly clock: number;
   readonly kind: number;
-  readonly #isBorrowed: boolean;
+  readonly #isBorrowed: boolean | undefined;
   readonly #digest: Uint8Array | undefined;
 
   /**
    * `frame`: length and type of the message, header, body and signature. `isBorrowed`: it lies in memory that holds other
    * things as well, and is given back or used again; whoever keeps the post longer than the event it came with asks for `owned`.
-   * `digest`: where it is known already.
+   * Where that is not said the memory tells. `digest`: where it is known already.
    */
   constructor(
     readonly frame: Buffer,
-    isBorrowed = false,
+    isBorrowed?: boolean,
     digest?: Uint8Array,
   ) {
     this.#isBorrowed = isBorrowed;
@@ -133,10 +133,11 @@ export class Post implements PostContent, Proof {
 
   /** The same post in memory of its own. */
   get owned(): Post {
-    if (!this.#isBorrowed) return this;
+    // To ask what a buffer lies in is not cheap, and most posts are never asked.
+    if (!(this.#isBorrowed ?? this.frame.buffer.byteLength > this.frame.length)) return this;
     const frame = Buffer.allocUnsafeSlow(this.frame.length);
     frame.set(this.frame);
-    return new Post(frame);
+    return new Post(frame, false);
   }
 
   /** Of `bytes`. */
@@ -150,12 +151,20 @@ export class Post implements PostContent, Proof {
   }
 
   get body(): Uint8Array {
-    const start = KIND_AT + 1 + (this.hasBefore ? IMPRINT_BYTES : 0);
-    return this.frame.subarray(start, -SIGNATURE_BYTES);
+    return this.frame.subarray(this.bodyAt, -SIGNATURE_BYTES);
+  }
+
+  /** The body as UTF-8; broken sequences become U+FFFD. */
+  get words(): string {
+    return this.frame.toString("utf8", this.bodyAt, this.frame.length - SIGNATURE_BYTES);
   }
 
   get before(): Uint8Array | undefined {
     return this.hasBefore ? this.frame.subarray(KIND_AT + 1, KIND_AT + 1 + IMPRINT_BYTES) : undefined;
+  }
+
+  private get bodyAt(): number {
+    return KIND_AT + 1 + (this.hasBefore ? IMPRINT_BYTES : 0);
   }
 
   private get hasBefore(): boolean {
@@ -164,6 +173,13 @@ export class Post implements PostContent, Proof {
 
   get signature(): Uint8Array {
     return this.frame.subarray(-SIGNATURE_BYTES);
+  }
+
+  /** In memory of its own. */
+  get signatureCopy(): Uint8Array {
+    const copy = new Uint8Array(SIGNATURE_BYTES);
+    this.frame.copy(copy, 0, this.frame.length - SIGNATURE_BYTES);
+    return copy;
   }
 
   get digest(): Uint8Array {
@@ -176,8 +192,8 @@ export class Post implements PostContent, Proof {
 
   /** In memory of its own, for who checks it when the post is not looked at any more. */
   get proof(): Proof {
-    const { author, session, seq, digest, signature } = this;
-    return { author, session, seq, digest, signature: new Uint8Array(signature) };
+    const { author, session, seq, digest, signatureCopy: signature } = this;
+    return { author, session, seq, digest, signature };
   }
 
   /** Whether it bears that one's imprint: if this one is genuine, so is that. */
@@ -190,10 +206,14 @@ export class Post implements PostContent, Proof {
   }
 }
 
+/** For what is hashed at once and not kept. */
+const scratch = Buffer.alloc(DIGEST_BYTES + SIGNATURE_BYTES);
+
 /** The beginning of the SHA-256 of digest and signature: it stands for every byte of the post. */
 function imprintOf({ digest, signature }: Proof): Uint8Array {
-  const hash = new Bun.SHA256().update(digest).update(signature).digest() as Uint8Array;
-  return hash.subarray(0, IMPRINT_BYTES);
+  scratch.set(digest);
+  scratch.set(signature, DIGEST_BYTES);
+  return (Bun.SHA256.hash(scratch) as Uint8Array).subarray(0, IMPRINT_BYTES);
 }
 
 /** The table key of a public key. */
@@ -247,25 +267,20 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
   return new Post(frame, false, digest);
 }
 
-/**
- * Reads a post. Throws `PeerError`; says nothing about the signature. One that lies in its frame is a view of that, borrowed
- * where something lies around it; else it gets a frame.
- */
-export function decodePost(bytes: Uint8Array): Post {
-  const hasBefore = ((bytes[POST_HEADER_BYTES - 1] ?? 0) & HAS_BEFORE) !== 0;
-  const bodyBytes = bytes.length - POST_HEADER_BYTES - (hasBefore ? IMPRINT_BYTES : 0) - SIGNATURE_BYTES;
+/** Reads a post where it lies, in its frame. Throws `PeerError`; says nothing about the signature. */
+export function postOf(frame: Buffer): Post {
+  const hasBefore = ((frame[KIND_AT] ?? 0) & HAS_BEFORE) !== 0;
+  const bodyBytes = frame.length - KIND_AT - 1 - (hasBefore ? IMPRINT_BYTES : 0) - SIGNATURE_BYTES;
   if (bodyBytes > limits.bodyMaxBytes) throw new PeerError("too_large", "a post is too long");
   if (bodyBytes < 0) throw new PeerError("malformed", "a post is cut short");
-  const frameBytes = FRAME_PREFIX_BYTES + bytes.length;
-  const start = bytes.byteOffset - FRAME_PREFIX_BYTES;
-  if (start >= 0) {
-    const frame = Buffer.from(bytes.buffer, start, frameBytes);
-    if (u32At(frame, 0) === 1 + bytes.length && frame[FRAME_HEADER_BYTES] === POST_TYPE)
-      return new Post(frame, bytes.buffer.byteLength > frameBytes);
-  }
-  const frame = Buffer.allocUnsafeSlow(frameBytes);
-  beginning(frame).raw(bytes);
   return new Post(frame);
+}
+
+/** The same for one without a frame, as it is stored: it gets one. */
+export function decodePost(bytes: Uint8Array): Post {
+  const frame = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES + bytes.length);
+  beginning(frame).raw(bytes);
+  return postOf(frame);
 }
 
 /** Writes what comes before the post itself into a frame of the right size. */
@@ -295,9 +310,9 @@ export function bodiesOf(texts: readonly string[]): readonly (Uint8Array | strin
   return bodies;
 }
 
-/** One decode and one split for the whole post, however many lines it holds. */
-export function decodeTexts(body: Uint8Array): string[] {
-  return utf8Of(body).split("\0", limits.textsPerPostMax);
+/** What a `text` post says: one decode and one split, however many lines it holds. */
+export function textsOf(post: Post): string[] {
+  return post.words.split("\0", limits.textsPerPostMax);
 }
 
 export function encodeIntroduction(introduction: Introduction): Uint8Array {

@@ -99,7 +99,7 @@ export class Handshake {
   }
 
   /** TLS is through. Returns the hello, which only a dialler sends. */
-  secured(exporter: Uint8Array): Uint8Array | undefined {
+  secured(exporter: Uint8Array): Buffer | undefined {
     const next = this.next("secured");
     this.exporter = exporter;
     this.current = next;
@@ -125,7 +125,7 @@ export class Handshake {
   }
 
   /** Lets in who knocks. Returns the welcome. */
-  admit(): { readonly frame: Uint8Array; readonly peer: PeerInfo; readonly room: RoomId } {
+  admit(): { readonly frame: Buffer; readonly peer: PeerInfo; readonly room: RoomId } {
     const next = this.next("admit");
     assert(this.knocker !== undefined, "whoever knocks is known");
     this.current = next;
@@ -133,13 +133,13 @@ export class Handshake {
   }
 
   /** Turns away who knocks. Returns the refusal to send. */
-  turnAway(refusal: RefusalInfo): Uint8Array {
+  turnAway(refusal: RefusalInfo): Buffer {
     this.current = this.next("turn_away");
     return encode({ type: "refuse", ...refusal });
   }
 
   /** The peer broke the protocol. Returns what to tell it before closing, if anything. */
-  farewell(fault: PeerFault): Uint8Array | undefined {
+  farewell(fault: PeerFault): Buffer | undefined {
     const was = this.current;
     this.current = "over";
     if (was === "up") return encode({ type: "bye", reason: "fault" });
@@ -191,7 +191,7 @@ export class Handshake {
     return crypto.timingSafeEqual(macOf(roomKey, signed), mac);
   }
 
-  private introduce(introduction: Introduction): Uint8Array {
+  private introduce(introduction: Introduction): Buffer {
     const { identity, roomKey } = this.self;
     const shown = {
       version: PROTOCOL_VERSION,

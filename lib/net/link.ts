@@ -279,7 +279,7 @@ export class Link implements Worker {
   }
 
   /** Returns what was said, once the handshake is over. */
-  private onFrame(frame: Uint8Array): Message | undefined {
+  private onFrame(frame: Buffer): Message | undefined {
     const outcome = this.handshake.receive(decode(frame));
     switch (outcome.type) {
       case "talk":

@@ -53,7 +53,7 @@ export interface Context {
   emit(effect: Effect): void;
   tell(news: News): void;
   /** Counts against the credit of the link. */
-  send(peer: Peer, frame: Uint8Array): void;
+  send(peer: Peer, frame: Buffer): void;
   /** Signs and spreads a post of our own. */
   publish(kind: number, body: Uint8Array): Post;
   /** Asks whether the peer is there, and how far it has got. */

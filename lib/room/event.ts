@@ -33,7 +33,7 @@ export type RoomEvent =
   | { readonly type: "leave" };
 
 export type Effect =
-  | { readonly type: "send"; readonly links: readonly LinkId[]; readonly frame: Uint8Array }
+  | { readonly type: "send"; readonly links: readonly LinkId[]; readonly frame: Buffer }
   | { readonly type: "admit"; readonly link: LinkId }
   | { readonly type: "refuse"; readonly link: LinkId; readonly refusal: RefusalInfo }
   /** Flush, then close. */

@@ -124,8 +124,8 @@ export class Peer {
   }
 
   /** The frames of the wants and prunes collected, if any. */
-  takeRequests(): Uint8Array[] {
-    const frames: Uint8Array[] = [];
+  takeRequests(): Buffer[] {
+    const frames: Buffer[] = [];
     for (let at = 0; at < this.prunes.length; at += limits.digestEntriesMax)
       frames.push(encode({ type: "prune", streams: this.prunes.slice(at, at + limits.digestEntriesMax) }));
     for (let at = 0; at < this.wants.length; at += limits.digestEntriesMax)

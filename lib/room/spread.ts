@@ -290,7 +290,7 @@ export class Spread {
     // Where not everybody is linked to everybody, the first thing an author says finds the shortest ways by a flood.
     if (post.seq > 0 && !stream.tree.isProven && !isFullMesh) this.flood(stream, post, from);
     if (isSaid(post)) stream.tree.isProven = true;
-    let frame: Uint8Array | undefined;
+    let frame: Buffer | undefined;
     const links: number[] = [];
     const asked: Peer[] = [];
     for (const peer of stream.tree.eager) {

@@ -9,11 +9,11 @@ import type { Statement } from "bun:sqlite";
 import {
   decodeIntroduction,
   decodePost,
-  decodeTexts,
   type MemberId,
   type Post,
   PostKind,
   textIdOf,
+  textsOf,
 } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -174,7 +174,7 @@ export class Archive {
 
   private bare(row: Row, post: Post | undefined = decoded(row)): string[] {
     if (post === undefined) return [];
-    if (post.kind !== PostKind.direct) return decodeTexts(post.body);
+    if (post.kind !== PostKind.direct) return textsOf(post);
     const direct = this.statement<{ text: string }>("SELECT text FROM directs WHERE post = ?").get(row.id);
     return direct === null ? [] : [direct.text];
   }

@@ -10,11 +10,15 @@ function framed(body: Uint8Array): Buffer {
   return Buffer.concat([header, body]);
 }
 
-/** Feeds chunks and returns copies of the frames that came out. */
+/** Feeds chunks and returns copies of what was in the frames that came out. */
 function feed(buffer: FrameBuffer, chunks: readonly Uint8Array[]): Uint8Array[] {
-  const frames: Uint8Array[] = [];
-  for (const chunk of chunks) buffer.push(chunk, frame => frames.push(new Uint8Array(frame)));
-  return frames;
+  const bodies: Uint8Array[] = [];
+  for (const chunk of chunks)
+    buffer.push(Buffer.from(chunk), frame => {
+      expect(frame.readUInt32BE(0)).toBe(frame.length - FRAME_HEADER_BYTES);
+      bodies.push(new Uint8Array(frame.subarray(FRAME_HEADER_BYTES)));
+    });
+  return bodies;
 }
 
 /** Cuts at the given places, in whatever order they come. */
@@ -72,7 +76,7 @@ describe("frame buffer", () => {
     const buffer = new FrameBuffer(chunk => spent.push(chunk));
     const chunk = Buffer.concat([framed(new Uint8Array(5)), framed(new Uint8Array(9)), withLength(3)]);
     buffer.add(chunk);
-    expect(buffer.next()).toHaveLength(5);
+    expect(buffer.next()).toHaveLength(FRAME_HEADER_BYTES + 5);
     buffer.clear();
     expect([buffer.hasRest, buffer.next(), buffer.pendingBytes, spent.length]).toEqual([false, undefined, 0, 1]);
     feed(buffer, [withLength(3)]);
@@ -104,7 +108,7 @@ describe("frame buffer", () => {
     const buffer = new FrameBuffer();
     const stream = framed(new Uint8Array([1, 2, 3]));
     const chunk = Buffer.from(stream.subarray(0, 6));
-    expect(feed(buffer, [chunk])).toEqual([]);
+    buffer.push(chunk, () => expect.unreachable());
     chunk.fill(0xff);
     expect(feed(buffer, [stream.subarray(6)])).toEqual([new Uint8Array([1, 2, 3])]);
   });
@@ -133,7 +137,7 @@ describe("frame buffer", () => {
     const large = new Uint8Array(limits.handshakeFrameMaxBytes + 1);
     const sizes: number[] = [];
     buffer.push(Buffer.concat([framed(new Uint8Array([1])), framed(large)]), frame => {
-      sizes.push(frame.length);
+      sizes.push(frame.length - FRAME_HEADER_BYTES);
       buffer.allowPosts();
     });
     expect(sizes).toEqual([1, large.length]);

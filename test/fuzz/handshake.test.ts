@@ -30,7 +30,7 @@ for (const isPrivate of [false, true])
       listener.secured(EXPORTER);
       const hello = Buffer.from(dialler.secured(EXPORTER) ?? []);
       if (role === "listener") return { waiting: listener, frame: hello };
-      listener.receive(decode(hello.subarray(FRAME_HEADER_BYTES)));
+      listener.receive(decode(hello));
       return { waiting: dialler, frame: Buffer.from(listener.admit().frame) };
     };
 
@@ -52,8 +52,8 @@ for (const isPrivate of [false, true])
             changed.writeUInt32BE(changed.length - FRAME_HEADER_BYTES, 0);
           if (changed.equals(frame)) continue;
           try {
-            new FrameBuffer().push(changed, body => {
-              const { type } = waiting.receive(decode(body));
+            new FrameBuffer().push(changed, whole => {
+              const { type } = waiting.receive(decode(whole));
               // A refusal can be made by anybody, and opens nothing.
               if (type !== "refused") throw new Error(`${type} by ${changed.toString("hex")}`);
             });

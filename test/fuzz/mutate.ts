@@ -54,14 +54,14 @@ export class Rubbish {
     private readonly random: Random,
     private readonly room: RoomId,
     /** Frames that honest nodes have sent, bodies with their headers. */
-    private readonly recorded: readonly Uint8Array[],
+    private readonly recorded: readonly Buffer[],
     /** Sessions that exist; the first two are of those who are honest. */
     private readonly streams: readonly StreamKey[],
     private readonly signers: readonly Signer[],
   ) {}
 
   /** The next frame, or what is left of one. */
-  frame(): Uint8Array {
+  frame(): Buffer {
     const kind = this.random();
     if (kind < 0.35) return this.mutated(this.recordedFrame());
     if (kind < 0.45) return this.mutated(encode(this.message()));
@@ -70,12 +70,12 @@ export class Rubbish {
     return this.bytes(this.below(64));
   }
 
-  private recordedFrame(): Uint8Array {
+  private recordedFrame(): Buffer {
     return pick(this.random, this.recorded) ?? this.bytes(16);
   }
 
   /** One to four changes, the length put right most of the time so that they are looked at. */
-  private mutated(frame: Uint8Array): Uint8Array {
+  private mutated(frame: Buffer): Buffer {
     let bytes: Buffer = Buffer.from(frame);
     for (let left = 1 + this.below(4); left > 0; left--) bytes = this.change(bytes);
     if (bytes.length >= 5 && this.random() < 0.9) bytes.writeUInt32BE(bytes.length - 4, 0);
@@ -219,7 +219,7 @@ export class Rubbish {
     return this.random() < 0.9 ? 1_764_000_000_000_000 + this.below(1_000_000_000) : this.time();
   }
 
-  private bytes(length: number): Uint8Array {
+  private bytes(length: number): Buffer {
     return Buffer.from(Array.from({ length }, () => this.below(256)));
   }
 

@@ -83,7 +83,7 @@ class Fuzz {
   private readonly bob: Honest;
   private readonly attackers: Signer[];
   private readonly attackLinks = new Map<LinkId, { readonly buffer: FrameBuffer; readonly by: Signer }>();
-  private readonly recorded: Uint8Array[] = [];
+  private readonly recorded: Buffer[] = [];
   private readonly rubbish: Rubbish;
   /** By which id each of the two knows their link. */
   private aliceLink: LinkId = 0;
@@ -135,10 +135,10 @@ class Fuzz {
     const cut = this.random() < 0.05 ? this.below(frame.length) : frame.length;
     try {
       for (const piece of [frame.subarray(0, cut), frame.subarray(cut)])
-        attack.buffer.push(piece, body => {
+        attack.buffer.push(piece, whole => {
           if (!this.attackLinks.has(link)) return;
           // Whether more follows is known to the link; nothing may depend on its coming.
-          this.handle(this.alice, { type: "message", link, message: decode(body), more: this.random() < 0.5 });
+          this.handle(this.alice, { type: "message", link, message: decode(whole), more: this.random() < 0.5 });
         });
       if (attack.buffer.pendingBytes > limits.frameMaxBytes + FRAME_HEADER_BYTES)
         throw new Error("more than a frame waits");
@@ -231,9 +231,9 @@ class Fuzz {
     }
   }
 
-  private send(node: Honest, link: LinkId, frame: Uint8Array): void {
+  private send(node: Honest, link: LinkId, frame: Buffer): void {
     // Whoever it goes to, it can be read.
-    const message = decode(frame.subarray(FRAME_HEADER_BYTES));
+    const message = decode(frame);
     if (this.recorded.length < 64) this.recorded.push(frame);
     else if (this.random() < 0.05) this.recorded[this.below(64)] = frame;
     const isHonest = link === (node === this.alice ? this.aliceLink : this.bobLink);

@@ -129,7 +129,7 @@ export class Node implements End {
       for (const id of effect.links) {
         const link = this.links.get(id);
         // Through bytes, as on a wire.
-        link?.to.receive(link.as, decode(effect.frame.subarray(4)));
+        link?.to.receive(link.as, decode(effect.frame));
       }
     else if (effect.type === "close") {
       const link = this.links.get(effect.link);
@@ -175,7 +175,7 @@ export class Hand implements End {
 
   send(message: Message): void {
     if (this.victim === undefined || this.isClosed) return;
-    this.victim.node.receive(this.victim.link, decode(encode(message).subarray(4)));
+    this.victim.node.receive(this.victim.link, decode(encode(message)));
   }
 
   post(post: Post): void {

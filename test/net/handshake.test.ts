@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { FRAME_HEADER_BYTES } from "../../lib/codec/frame.ts";
 import { type Credentials, decode, encode, type Message, NO_ROOM, type RefusalInfo } from "../../lib/codec/message.ts";
-import { POST_HEADER_BYTES, SIGNATURE_BYTES } from "../../lib/codec/post.ts";
+import { decodePost, POST_HEADER_BYTES, SIGNATURE_BYTES } from "../../lib/codec/post.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { Handshake, type Input, type Role, type Self, type State, TRANSITIONS } from "../../lib/net/handshake.ts";
 import { newIdentity, OTHER_ROOM, ROOM, selfOf } from "./world.ts";
@@ -14,18 +14,18 @@ const REFUSAL: RefusalInfo = { reason: "full", suggestion: "", addresses: [] };
 const alice = selfOf({ name: "Alice" });
 const bob = selfOf({ name: "Bob", room: NO_ROOM });
 
-function messageOf(frame: Uint8Array | undefined): Message {
+function messageOf(frame: Buffer | undefined): Message {
   if (frame === undefined) throw new Error("no frame");
-  return decode(frame.subarray(FRAME_HEADER_BYTES));
+  return decode(frame);
 }
 
-function credentialsOf(frame: Uint8Array | undefined): Credentials {
+function credentialsOf(frame: Buffer | undefined): Credentials {
   const message = messageOf(frame);
   if (message.type !== "hello" && message.type !== "welcome") throw new Error(`a ${message.type}`);
   return message.credentials;
 }
 
-function dialler(self: Self, exporter = EXPORTER, expect?: string): [Handshake, Uint8Array | undefined] {
+function dialler(self: Self, exporter = EXPORTER, expect?: string): [Handshake, Buffer | undefined] {
   const handshake = new Handshake("dialler", self, "there", expect);
   return [handshake, handshake.secured(exporter)];
 }
@@ -37,7 +37,7 @@ function listener(self: Self, exporter = EXPORTER): Handshake {
 }
 
 /** The welcome that `self` gives to whoever comes first. */
-function welcomeOf(self: Self, exporter = EXPORTER): Uint8Array {
+function welcomeOf(self: Self, exporter = EXPORTER): Buffer {
   const handshake = listener(self, exporter);
   const guest = self.roomKey === undefined ? bob : selfOf({ name: "Bob", room: NO_ROOM, roomKey: self.roomKey });
   handshake.receive(messageOf(dialler(guest, exporter)[1]));
@@ -72,7 +72,7 @@ describe("the table of states", () => {
     hello: messageOf(dialler(bob)[1]),
     welcome: messageOf(welcomeOf(alice)),
     refuse: { type: "refuse", ...REFUSAL },
-    post: decode(Buffer.concat([Buffer.of(4), Buffer.alloc(POST_HEADER_BYTES + SIGNATURE_BYTES)])),
+    post: { type: "post", post: decodePost(Buffer.alloc(POST_HEADER_BYTES + SIGNATURE_BYTES)) },
     have: { type: "have", scope: "news", entries: [] },
     want: { type: "want", entries: [] },
     prune: { type: "prune", streams: [] },

@@ -286,9 +286,7 @@ describe("a peer that floods", () => {
       },
     });
     for (let token = 0; token < 1_000; token++) dialler.transport.send(2, encode({ type: "ping", token }));
-    expect((await dialler.take("message")).message).toEqual(
-      decode(encode({ type: "bye", reason: "full" }).subarray(4)),
-    );
+    expect((await dialler.take("message")).message).toEqual(decode(encode({ type: "bye", reason: "full" })));
     expect((await listener.take("down")).link).toBe(link);
     expect([heard, last]).toEqual([10, 10]);
   });

@@ -3,7 +3,6 @@
  */
 import { decode, type LinkId, type Message } from "../../lib/codec/message.ts";
 import {
-  decodeTexts,
   encodeIntroduction,
   encodeTexts,
   memberIdOf,
@@ -11,6 +10,7 @@ import {
   PostKind,
   SIGNATURE_BYTES,
   sealPost,
+  textsOf,
 } from "../../lib/codec/post.ts";
 import type { Effect, RoomEvent } from "../../lib/room/event.ts";
 import { RoomNode } from "../../lib/room/node.ts";
@@ -151,7 +151,7 @@ export class Bench {
   private show(effect: Effect): string {
     switch (effect.type) {
       case "send":
-        return `send ${effect.links.join("+")}: ${this.describe(decode(effect.frame.subarray(4)))}`;
+        return `send ${effect.links.join("+")}: ${this.describe(decode(effect.frame))}`;
       case "admit":
         return `admit ${effect.link}`;
       case "refuse":
@@ -195,9 +195,10 @@ export class Bench {
     }
   }
 
-  private describePost({ author, seq, kind, body }: Post): string {
+  private describePost(post: Post): string {
+    const { author, seq, kind } = post;
     const word = Object.entries(PostKind).find(([, code]) => code === kind)?.[0] ?? `kind ${kind}`;
-    const text = kind === PostKind.text ? ` ${JSON.stringify(decodeTexts(body).join("|"))}` : "";
+    const text = kind === PostKind.text ? ` ${JSON.stringify(textsOf(post).join("|"))}` : "";
     return `${this.names.get(author) ?? author} ${seq} ${word}${text}`;
   }
 }

@@ -258,7 +258,7 @@ export class World {
     this.schedule(new Flight(this, link, side, cargo), pipe.arrivesAt);
   }
 
-  send(from: SimNode, id: LinkId, frame: Uint8Array): void {
+  send(from: SimNode, id: LinkId, frame: Buffer): void {
     const link = from.links.get(id);
     if (link === undefined) return;
     const side = link.ends[0] === from && link.ids[0] === id ? 0 : 1;
@@ -292,11 +292,11 @@ export class World {
     else this.deliver(link, from, to, side === 0 ? link.ids[1] : link.ids[0], cargo);
   }
 
-  private deliver(link: SimLink, from: SimNode, to: SimNode, id: LinkId, frame: Uint8Array): void {
+  private deliver(link: SimLink, from: SimNode, to: SimNode, id: LinkId, frame: Buffer): void {
     if (to.links.get(id) !== link) return;
     let message = this.decoded.get(frame);
     if (message === undefined) {
-      message = decode(frame.subarray(4));
+      message = decode(frame);
       this.decoded.set(frame, message);
       // A post is handed on in a frame of its own: to the next member it is the same post.
       if (message.type === "post") this.decoded.set(message.post.frame, message);
@@ -547,7 +547,7 @@ interface Scheduled {
   run(): void;
 }
 
-type Cargo = Uint8Array | (() => void);
+type Cargo = Buffer | (() => void);
 
 /** Something on its way along a link. */
 class Flight implements Scheduled {

@@ -2,7 +2,7 @@
  * Encoding and decoding a post by themselves, beside what no codec can do without: one copy there, one string back.
  */
 import { decode, encode } from "../../../lib/codec/message.ts";
-import { decodeTexts, encodeTexts, PostKind, sealPost, textIdOf } from "../../../lib/codec/post.ts";
+import { encodeTexts, PostKind, sealPost, textIdOf, textsOf } from "../../../lib/codec/post.ts";
 import { answerWith } from "./ipc.ts";
 
 export type CodecWork = "encode" | "decode" | "copy" | "string";
@@ -17,7 +17,6 @@ export type CodecQuestions = {
 
 const ROOM = "00112233445566778899aabbccddeeff";
 const SIGNATURE = Buffer.alloc(64, 1);
-const FRAME_HEADER_BYTES = 4;
 /** Results go here, so that no compiler takes the work away. */
 let sink: unknown;
 
@@ -34,10 +33,10 @@ function workOf(work: CodecWork, count: number): () => void {
       };
     case "decode":
       return () => {
-        const message = decode(frame.subarray(FRAME_HEADER_BYTES));
+        const message = decode(frame);
         if (message.type !== "post") throw new Error("a post comes back as a post");
         const { post } = message;
-        sink = decodeTexts(post.body).map((_text, index) => textIdOf(post, index));
+        sink = textsOf(post).map((_text, index) => textIdOf(post, index));
       };
     case "copy":
       return () => {

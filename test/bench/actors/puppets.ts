@@ -54,7 +54,7 @@ async function linkTo(port: number, index: number): Promise<void> {
   await up.promise;
 }
 
-function introductionOf(identity: Identity, index: number): Uint8Array {
+function introductionOf(identity: Identity, index: number): Buffer {
   const { publicKey, sealKey, member } = identity;
   const body = encodeIntroduction({ name: `Member${index}`, publicKey, sealKey, port: 0, hosts: [] });
   const session = Date.now();

@@ -10,6 +10,8 @@ const FAN_OUT_LINES = 120_000;
 const EVERYBODY_LINES = 40_000;
 const WARM_UP_SHARE = 1;
 const PACED_TEXTS = 240;
+const WARM_UP_TEXTS = 2_400;
+const WARM_UP_PER_SECOND = 500;
 const PACED_PER_SECOND = 100;
 /** No more than a script may say ahead of the slowest reader: beyond it waits until that one is given up. */
 const SLOW_READER_LINES = 18_000;
@@ -39,7 +41,8 @@ async function everybody(contender: Contender): Promise<Sample> {
 async function delay(contender: Contender): Promise<Sample> {
   return inRoom(contender, SIZE, async cast => {
     const request = { texts: PACED_TEXTS, perSecond: PACED_PER_SECOND };
-    await paced(cast, cast.members, { ...request, perSecond: PACED_PER_SECOND * 4 });
+    const warmUp = Math.max(PACED_TEXTS, Math.ceil(WARM_UP_TEXTS * contender.share));
+    await paced(cast, cast.members, { texts: warmUp, perSecond: WARM_UP_PER_SECOND });
     return percentiles((await paced(cast, cast.members, request)).flat());
   });
 }

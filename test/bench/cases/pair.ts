@@ -25,7 +25,7 @@ const LINES = 600_000;
 /** Until all is compiled by its last tier and memory goes round: a second and more on a slow machine. */
 const WARM_UP_LINES = 600_000;
 const ROUND_TRIPS = 1_000;
-const WARM_UP_ROUND_TRIPS = 300;
+const WARM_UP_ROUND_TRIPS = 20_000;
 /** Some servers take 40 ms for each (Nagle's algorithm). */
 const ECHO_MAX_MS = 2_000;
 const PACED_TEXTS = 200;
@@ -51,7 +51,7 @@ async function speed(contender: Contender): Promise<Sample> {
 async function delay(contender: Contender): Promise<Sample> {
   return inRoom(contender, 2, async cast => {
     const speaker = firstOf(cast);
-    await speaker.ask("echo", { count: WARM_UP_ROUND_TRIPS, forMs: ECHO_MAX_MS / 2 });
+    await speaker.ask("echo", { count: WARM_UP_ROUND_TRIPS, forMs: 2 * ECHO_MAX_MS });
     const trip = percentiles(await speaker.ask("echo", { count: ROUND_TRIPS, forMs: ECHO_MAX_MS }));
     const [heard = []] = await paced(cast, [speaker], { texts: PACED_TEXTS, perSecond: PACED_PER_SECOND });
     const oneWay = percentiles(heard);
