@@ -7,7 +7,7 @@
  * Once it is open nothing throws: what cannot be kept is told through `onTrouble`, once, and the chat goes on.
  */
 import type { Database, SQLQueryBindings, Statement } from "bun:sqlite";
-import { type Address, decodePost, type MemberId, type Post, type RoomId } from "./codec/post.ts";
+import type { Address, MemberId, Post, RoomId } from "./codec/post.ts";
 import { assert, codeOf } from "./errors.ts";
 import { newSecrets, type Secrets } from "./identity.ts";
 import { limits } from "./limits.ts";
@@ -26,6 +26,7 @@ import {
   StoreError,
   salvage,
 } from "./store/files.ts";
+import { packed, postIn } from "./store/packing.ts";
 
 /** Posts that wait for `flush`; beyond either they are written at once. */
 const QUEUE_MAX_POSTS = 4_096;
@@ -73,6 +74,7 @@ interface PostRow {
   session: number;
   seq: number;
   bytes: Uint8Array;
+  packed: number;
 }
 
 export class Store {
@@ -220,9 +222,11 @@ export class Store {
     if (!this.writable) return;
     const { bytes, session, seq, clock, kind, size } = post.owned;
     this.later(() => {
+      const row = packed(bytes);
       const { lastInsertRowid, changes } = this.statement(
-        "INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
-      ).run(this.roomId(room), bytes.subarray(0, 8), session, seq, clock, kind, bytes);
+        `INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes, packed)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      ).run(this.roomId(room), bytes.subarray(0, 8), session, seq, clock, kind, row.bytes, row.packed);
       if (text !== undefined && changes > 0)
         this.statement("INSERT INTO directs (post, text) VALUES (?, ?)").run(lastInsertRowid, text);
     }, size);
@@ -300,20 +304,21 @@ export class Store {
   recent(room: RoomId, maxPosts: number, maxBytes: number = limits.logMaxBytes): Post[] {
     return this.read([], () => {
       const key = Buffer.from(room, "hex");
-      const rows: PostRow[] = [];
+      const posts: Post[] = [];
       let bytes = 0;
       const latest = this.statement<PostRow>(
-        `SELECT author, session, seq, bytes FROM posts WHERE room = ${ROOM_ID} ORDER BY clock DESC, id DESC LIMIT ?`,
+        `SELECT author, session, seq, bytes, packed FROM posts WHERE room = ${ROOM_ID} ORDER BY clock DESC, id DESC LIMIT ?`,
       );
       for (const row of latest.iterate(key, maxPosts)) {
-        bytes += row.bytes.length;
+        const post = postOf(row);
+        bytes += post?.size ?? 0;
         if (bytes > maxBytes) break;
-        rows.push(row);
+        if (post !== undefined) posts.push(post);
       }
       const first = this.statement<PostRow>(
-        `SELECT author, session, seq, bytes FROM posts WHERE room = ${ROOM_ID} AND author = ? AND session = ? AND seq = 0`,
+        `SELECT author, session, seq, bytes, packed FROM posts WHERE room = ${ROOM_ID} AND author = ? AND session = ? AND seq = 0`,
       );
-      return wholeSessions(rows, (author, session) => first.get(key, author, session));
+      return wholeSessions(posts, (author, session) => first.get(key, author, session));
     });
   }
 
@@ -504,17 +509,11 @@ function errorOf(error: unknown, path: string): unknown {
 
 // Posts.
 
-/** See `Store.recent`. `rows` are the latest first; `first` finds post 0 of a session. */
-function wholeSessions(
-  rows: readonly PostRow[],
-  first: (author: Uint8Array, session: number) => PostRow | null,
-): Post[] {
-  const sessions = Map.groupBy(
-    rows.flatMap(row => postOf(row) ?? []),
-    ({ author, session }) => `${author} ${session}`,
-  );
-  const posts = [...sessions.values()].flatMap(session => wholeTail(session, first));
-  return posts.sort(
+/** See `Store.recent`. `first` finds post 0 of a session. */
+function wholeSessions(posts: readonly Post[], first: (author: Uint8Array, session: number) => PostRow | null): Post[] {
+  const sessions = Map.groupBy(posts, ({ author, session }) => `${author} ${session}`);
+  const whole = [...sessions.values()].flatMap(session => wholeTail(session, first));
+  return whole.sort(
     (a, b) => a.clock - b.clock || (a.author < b.author ? -1 : a.author > b.author ? 1 : a.seq - b.seq),
   );
 }
@@ -532,11 +531,7 @@ function wholeTail(session: Post[], first: (author: Uint8Array, session: number)
 }
 
 function postOf(row: PostRow): Post | undefined {
-  try {
-    const post = decodePost(row.bytes);
-    const same = post.author === row.author.toHex() && post.session === row.session && post.seq === row.seq;
-    return same ? post : undefined;
-  } catch {
-    return undefined;
-  }
+  const post = postIn(row);
+  const same = post?.author === row.author.toHex() && post.session === row.session && post.seq === row.seq;
+  return same ? post : undefined;
 }

@@ -288,6 +288,61 @@ describe("without joining", () => {
   });
 });
 
+describe("a post of many lines", () => {
+  const lines = Array.from({ length: 600 }, (_, index) => `number ${index} of all that a script has to say`);
+  const rows = () => {
+    using database = new Database(join(directory, "alice.sqlite"), { readonly: true });
+    return database
+      .query<{ bytes: Uint8Array; packed: number }, []>("SELECT bytes, packed FROM posts WHERE kind = 1 ORDER BY id")
+      .all();
+  };
+
+  test("lies packed in the database, and comes out as it went in", () => {
+    const post = new Speaker("Bob").says(2_000, ...lines);
+    expect(texts(store.history({ limit: 1_000 }))).toEqual(lines);
+    expect(texts(search("599", 10))).toEqual(lines.slice(-1));
+    const [first, kept] = store.recent(ROOM, 10);
+    expect([first?.seq, kept?.frame.toString("hex")]).toEqual([0, post.frame.toString("hex")]);
+    const [row] = rows();
+    expect(row?.packed).toBe(1);
+    expect((row?.bytes.length ?? 0) * 4).toBeLessThan(post.size);
+  });
+
+  test("counts by what it holds where only so much is to be restored", () => {
+    const bob = new Speaker("Bob");
+    const [, , latest] = [2_000, 3_000, 4_000].map(at => bob.says(at, ...lines));
+    const size = latest?.size ?? 0;
+    expect(store.recent(ROOM, 10, 2 * size).map(({ seq }) => seq)).toEqual([0, 2, 3]);
+    expect(store.recent(ROOM, 10, 2 * size - 1).map(({ seq }) => seq)).toEqual([0, 3]);
+  });
+
+  test("that would hardly get shorter lies there as it is, and so does one of a few lines", () => {
+    const bob = new Speaker("Bob");
+    const body = Buffer.concat(Array.from({ length: 300 }, (_, index) => Bun.SHA256.hash(String(index)) as Uint8Array));
+    const posts = [bob.post(PostKind.text, body, 2_000), bob.says(3_000, ...lines.slice(0, 9))];
+    store.flush();
+    expect(rows().map(({ bytes, packed }) => [Buffer.from(bytes).toString("hex"), packed])).toEqual(
+      posts.map(({ bytes }) => [Buffer.from(bytes).toString("hex"), 0]),
+    );
+  });
+
+  test("is left out where its row is damaged, whatever that claims to hold", () => {
+    const bob = new Speaker("Bob");
+    for (const at of [2_000, 3_000, 4_000]) bob.says(at, ...lines);
+    bob.says(5_000, "still here");
+    store.close();
+    using database = new Database(join(directory, "alice.sqlite"));
+    const [cut, huge, other] = ["substr(bytes, 1, 99)", "x'28b52ffde0000000000000100001'", "x'28b52ffd'"];
+    for (const [index, bytes] of [cut, huge, other].entries())
+      database.run(`UPDATE posts SET bytes = ${bytes} WHERE seq = ?`, [index + 1]);
+    database.close();
+    store = Store.open(directory, "alice");
+    expect(texts(store.history({ limit: 10 }))).toEqual(["still here"]);
+    expect(store.recent(ROOM, 10).map(({ seq }) => seq)).toEqual([0, 4]);
+    expect(texts(search("here", 10))).toEqual(["still here"]);
+  });
+});
+
 describe("an older database", () => {
   test("is brought up to date with all that is in it", () => {
     const bob = new Speaker("Bob");
@@ -297,6 +352,7 @@ describe("an older database", () => {
     using database = new Database(join(directory, "alice.sqlite"));
     for (const table of ["directs", "texts", "people", "settings", "lines"]) database.run(`DROP TABLE ${table}`);
     database.run("DROP INDEX introductions");
+    database.run("ALTER TABLE posts DROP COLUMN packed");
     database.run("PRAGMA user_version = 1");
     database.close();
     store = Store.open(directory, "alice");
@@ -317,6 +373,7 @@ describe("a database with the index of before", () => {
     const [{ id } = { id: 0 }] = database.query<{ id: number }, []>("SELECT max(id) AS id FROM posts").all();
     database.run("INSERT INTO texts (rowid, text) VALUES (?, '我会说中文 and English')", [id * 8_192]);
     database.run("INSERT OR REPLACE INTO settings (name, value) VALUES ('indexed', ?)", [String((id + 1) * 8_192)]);
+    database.run("ALTER TABLE posts DROP COLUMN packed");
     database.run("PRAGMA user_version = 2");
     database.close();
     store = Store.open(directory, "alice");

@@ -6,17 +6,10 @@
  * left first. The rowid of a text is that of its post and its number in it, so the newest come first by themselves.
  */
 import type { Statement } from "bun:sqlite";
-import {
-  decodeIntroduction,
-  decodePost,
-  type MemberId,
-  type Post,
-  PostKind,
-  textIdOf,
-  textsOf,
-} from "../codec/post.ts";
+import { decodeIntroduction, type MemberId, type Post, PostKind, textIdOf, textsOf } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { limits } from "../limits.ts";
+import { postIn } from "./packing.ts";
 import { expressionOf, indexed, isTooShort } from "./words.ts";
 
 /** One text from the store. */
@@ -52,11 +45,12 @@ interface Row {
   id: number;
   room: number;
   bytes: Uint8Array;
+  packed: number;
 }
 
 const INDEXED = "indexed";
 const KINDS = `${PostKind.text}, ${PostKind.direct}, ${PostKind.action}`;
-const ROW = "SELECT id, room, bytes FROM posts";
+const ROW = "SELECT id, room, bytes, packed FROM posts";
 /** Said to SQLite, which has no statistics and would look through all posts of a member. */
 const INTRODUCTIONS = `${ROW} INDEXED BY introductions WHERE kind = 2`;
 const TEXTS_MAX = limits.textsPerPostMax;
@@ -99,7 +93,10 @@ export class Archive {
   authors(isName: (name: string) => boolean): MemberId[] {
     const rows = this.statement<Row>(INTRODUCTIONS).iterate();
     const found = new Set<MemberId>();
-    for (const row of rows) if (isName(introducedAs(row) ?? "")) found.add(row.bytes.subarray(0, 8).toHex());
+    for (const row of rows) {
+      const post = postIn(row);
+      if (post !== undefined && isName(introducedAs(post) ?? "")) found.add(post.author);
+    }
     return [...found];
   }
 
@@ -172,7 +169,7 @@ export class Archive {
     ).all(room, Buffer.from(author, "hex"), since * 1000, limit);
   }
 
-  private bare(row: Row, post: Post | undefined = decoded(row)): string[] {
+  private bare(row: Row, post: Post | undefined = postIn(row)): string[] {
     if (post === undefined) return [];
     if (post.kind !== PostKind.direct) return textsOf(post);
     const direct = this.statement<{ text: string }>("SELECT text FROM directs WHERE post = ?").get(row.id);
@@ -180,7 +177,7 @@ export class Archive {
   }
 
   private textsOf(row: Row, names: Map<string, string>): KeptText[] {
-    const post = decoded(row);
+    const post = postIn(row);
     if (post === undefined) return [];
     const { author, kind, body } = post;
     const shared = {
@@ -207,7 +204,7 @@ export class Archive {
     const row = this.statement<Row>(
       `${INTRODUCTIONS} AND room = ? AND author = ? AND session <= ? ORDER BY session DESC, seq DESC LIMIT 1`,
     ).get(room, Buffer.from(author, "hex"), session);
-    const name = introducedAs(row) ?? author;
+    const name = introducedAs(row === null ? undefined : postIn(row)) ?? author;
     names.set(key, name);
     return name;
   }
@@ -225,17 +222,9 @@ function hits<Hit>(find: () => Hit[], query: string): Hit[] {
   }
 }
 
-function decoded(row: Row): Post | undefined {
+function introducedAs(post: Post | undefined): string | undefined {
   try {
-    return decodePost(row.bytes);
-  } catch {
-    return undefined;
-  }
-}
-
-function introducedAs(row: Row | null): string | undefined {
-  try {
-    return row === null ? undefined : decodeIntroduction(decodePost(row.bytes).body).name;
+    return post && decodeIntroduction(post.body).name;
   } catch {
     return undefined;
   }

@@ -56,6 +56,7 @@ const MIGRATIONS = [
      text, content = '', contentless_delete = 1,
      tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co M* So'"
    );`,
+  "ALTER TABLE posts ADD COLUMN packed INTEGER NOT NULL DEFAULT 0",
 ] as const;
 
 /** Only a foreign tool can hold the database; the event loop stands still meanwhile. */

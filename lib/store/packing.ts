@@ -1,0 +1,35 @@
+/**
+ * Posts as they lie in the store. What scripts say comes in posts of up to 64 KiB, and to write one costs by its pages: packed
+ * (zstd, RFC 8878) it has a third of them or fewer, which saves several times what packing takes.
+ */
+import { decodePost, type Post } from "../codec/post.ts";
+
+/** What is shorter lies in one page of the database, packed or not. */
+const PACKED_FROM_BYTES = 4 * 1024;
+/** Of how much it saves, at least: one part in so many. */
+const WORTH_IT = 8;
+/** The quickest level. */
+const LEVEL = { level: 1 } as const;
+
+/** Columns of a row. */
+export interface Packing {
+  readonly bytes: Uint8Array;
+  /** 0: the post as it is. 1: packed. */
+  readonly packed: number;
+}
+
+export function packed(bytes: Uint8Array): Packing {
+  if (bytes.length < PACKED_FROM_BYTES) return { bytes, packed: 0 };
+  const shorter = Bun.zstdCompressSync(bytes as Uint8Array<ArrayBuffer>, LEVEL);
+  const isWorthIt = shorter.length <= bytes.length - bytes.length / WORTH_IT;
+  return isWorthIt ? { bytes: shorter, packed: 1 } : { bytes, packed: 0 };
+}
+
+/** The post in a row; undefined where it does not decode. */
+export function postIn({ bytes, packed }: Packing): Post | undefined {
+  try {
+    return decodePost(packed === 0 ? bytes : Bun.zstdDecompressSync(bytes as Uint8Array<ArrayBuffer>));
+  } catch {
+    return undefined;
+  }
+}
