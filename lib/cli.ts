@@ -8,6 +8,7 @@
 import { version } from "../package.json";
 import { Chat, type ChatOptions } from "./chat.ts";
 import type { Address } from "./codec/post.ts";
+import { compileWhatIsBusy } from "./compiler.ts";
 import type { Offer } from "./discovery.ts";
 import { ChatError, codeOf, unreachable } from "./errors.ts";
 import { type LastRoom, readLastRoom } from "./history.ts";
@@ -26,8 +27,6 @@ const EXIT = { left: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 const ENTRANCES_MAX = 4;
 /** The list of rooms fits the smallest screen. */
 const CHOICES_SHOWN = 10;
-/** Turns in which somebody said something: five seconds of a script, an evening of people. */
-const COMPILED_AFTER_TURNS = 500;
 /** The spinner hides what is typed meanwhile, so it stays away where connecting takes no time. */
 const SPINNER_DELAY_MS = 300;
 
@@ -243,20 +242,6 @@ async function run(start: Opened, mode: Mode, options: Options): Promise<number>
   // The front has told it as an event.
   complain(opened.failure.message);
   return EXIT.failed;
-}
-
-/**
- * The program starts with a patient compiler (`--compile-jit-policy`, package.json): what each link and each member of a room
- * runs some dozen times is not worth 5 MB of it. What is said is, once there is enough of it.
- */
-function compileWhatIsBusy(opened: Chat): void {
-  let turns = 0;
-  const stop = opened.subscribe(events => {
-    if (events.some(event => event.event === "message" && !event.history)) turns += 1;
-    if (turns < COMPILED_AFTER_TURNS) return;
-    Bun.unsafe.setJITPolicy(1);
-    stop();
-  });
 }
 
 /** Lets others find the room. Not waited for: it takes longer than all the rest of the start. */

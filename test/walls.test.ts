@@ -18,7 +18,7 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   { from: /^key$/, may: ["codec/"], packages: /^node:/ },
   { from: /^history$/, may: ["codec/", "identity", "store/", "room/names"], packages: /^(node|bun):/ },
   { from: /^trust$/, may: ["codec/", "room/names", "type:store"], packages: /^$/ },
-  { from: /^company$/, may: ["type:ui/view"], packages: /^$/ },
+  { from: /^(company|compiler)$/, may: ["type:ui/view"], packages: /^$/ },
   { from: /^keeper$/, may: ["type:store"], packages: /^$/ },
   { from: /^entrance$/, may: ["type:codec/", "type:net/", "room/names", "store", "store/"], packages: /^$/ },
   {
@@ -73,7 +73,17 @@ const WALLS: readonly { readonly from: RegExp; readonly may: readonly string[]; 
   {
     from: /^(cli|subcommands)$/,
     may: [
-      ...["chat", "history", "options", "key", "discovery", "completions", "subcommands", "type:codec/post"],
+      ...[
+        "chat",
+        "history",
+        "options",
+        "key",
+        "discovery",
+        "completions",
+        "subcommands",
+        "compiler",
+        "type:codec/post",
+      ],
       ...["type:net/beacon", "ui/", "room/names", "store", "store/", "../package.json"],
     ],
     packages: /^(@clack\/prompts|node:.*)$/,
