@@ -7,7 +7,10 @@ import type { ChatControl } from "./ui/view.ts";
 /** Turns in which somebody said something: five seconds of a script, an evening of people. */
 const COMPILED_AFTER_TURNS = 500;
 
-/** Has Bun compile as it would by itself, from when there is enough talk. To be called when the front listens, which all that has happened so far is for. */
+/**
+ * Has Bun compile as it would by itself, from when there is enough talk. To be called when the front listens to the chat, since
+ * what has happened so far is for whoever listens first.
+ */
 export function compileWhatIsBusy(
   chat: Pick<ChatControl, "subscribe">,
   setPolicy: (scale: number) => void = Bun.unsafe.setJITPolicy,

@@ -1,10 +1,11 @@
 /**
  * Frames on a stream: u32 length, then that many bytes, of which the first is the message type.
  *
- * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames, length included, as they were sent. One that
- * fills its chunk is that chunk, one that lies inside it a view of it, not a copy; one cut by a chunk's end is put together in a
- * buffer of its own. A length of zero or over the limit throws before a byte of it is kept, so nothing larger than one frame ever waits here. Whoever made this hears of
- * each chunk that is used up (`onSpent`), but of none that was one frame from end to end: that is whose frame it is.
+ * `FrameBuffer` takes chunks as the socket delivers them and hands out whole frames, length included, as they were sent. One
+ * that fills its chunk is that chunk, one that lies inside it a view of it, not a copy; one cut by a chunk's end is put
+ * together in a buffer of its own. A length of zero or over the limit throws before a byte of it is kept, so nothing larger
+ * than one frame ever waits here. Whoever made this hears of each chunk that is used up (`onSpent`), but of none that was one
+ * frame from end to end: that is whose frame it is.
  */
 import { PeerError } from "../errors.ts";
 import { limits } from "../limits.ts";
