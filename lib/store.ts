@@ -26,7 +26,7 @@ import {
   StoreError,
   salvage,
 } from "./store/files.ts";
-import { packed, postIn } from "./store/packing.ts";
+import { type Packing, pack, unpack } from "./store/packing.ts";
 
 /** Posts that wait for `flush`; beyond either they are written at once. */
 const QUEUE_MAX_POSTS = 4_096;
@@ -69,12 +69,10 @@ export interface Person {
   readonly ignored: number;
 }
 
-interface PostRow {
+interface PostRow extends Packing {
   author: Uint8Array;
   session: number;
   seq: number;
-  bytes: Uint8Array;
-  packed: number;
 }
 
 export class Store {
@@ -220,13 +218,13 @@ export class Store {
   /** Queues a post; `text` is what a sealed one says. A second one with the same number is ignored. */
   append(room: RoomId, post: Post, text?: string): void {
     if (!this.writable) return;
-    const { bytes, session, seq, clock, kind, size } = post.owned;
+    const { author, session, seq, clock, kind, size } = post;
+    const { bytes, packed } = pack(post);
     this.later(() => {
-      const row = packed(bytes);
       const { lastInsertRowid, changes } = this.statement(
         `INSERT OR IGNORE INTO posts (room, author, session, seq, clock, kind, bytes, packed)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      ).run(this.roomId(room), bytes.subarray(0, 8), session, seq, clock, kind, row.bytes, row.packed);
+      ).run(this.roomId(room), Buffer.from(author, "hex"), session, seq, clock, kind, bytes, packed);
       if (text !== undefined && changes > 0)
         this.statement("INSERT INTO directs (post, text) VALUES (?, ?)").run(lastInsertRowid, text);
     }, size);
@@ -531,7 +529,7 @@ function wholeTail(session: Post[], first: (author: Uint8Array, session: number)
 }
 
 function postOf(row: PostRow): Post | undefined {
-  const post = postIn(row);
+  const post = unpack(row);
   const same = post?.author === row.author.toHex() && post.session === row.session && post.seq === row.seq;
   return same ? post : undefined;
 }

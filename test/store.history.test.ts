@@ -301,6 +301,7 @@ describe("a post of many lines", () => {
     const post = new Speaker("Bob").says(2_000, ...lines);
     expect(texts(store.history({ limit: 1_000 }))).toEqual(lines);
     expect(texts(search("599", 10))).toEqual(lines.slice(-1));
+    expect(texts(search("script", 3))).toEqual(lines.slice(-3));
     const [first, kept] = store.recent(ROOM, 10);
     expect([first?.seq, kept?.frame.toString("hex")]).toEqual([0, post.frame.toString("hex")]);
     const [row] = rows();

@@ -13,9 +13,9 @@ import {
   type MemberId,
   POST_TYPE,
   type Post,
-  postOf,
   ROOM_BYTES,
   type RoomId,
+  readPost,
   SIGNATURE_BYTES,
 } from "./post.ts";
 
@@ -197,7 +197,7 @@ export function encode(message: Message): Buffer {
 
 /** Reads a whole frame, whose length was looked at already. Throws `PeerError` on anything but one well-formed message. */
 export function decode(frame: Buffer): Message {
-  if (frame[FRAME_HEADER_BYTES] === types.post) return { type: "post", post: postOf(frame) };
+  if (frame[FRAME_HEADER_BYTES] === types.post) return { type: "post", post: readPost(frame) };
   const reader = new Reader(frame, FRAME_HEADER_BYTES);
   const message = decodeBody(reader.u8(), reader);
   reader.end();

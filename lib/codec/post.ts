@@ -268,7 +268,7 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
 }
 
 /** Reads a post where it lies, in its frame. Throws `PeerError`; says nothing about the signature. */
-export function postOf(frame: Buffer): Post {
+export function readPost(frame: Buffer): Post {
   const hasBefore = ((frame[KIND_AT] ?? 0) & HAS_BEFORE) !== 0;
   const bodyBytes = frame.length - KIND_AT - 1 - (hasBefore ? IMPRINT_BYTES : 0) - SIGNATURE_BYTES;
   if (bodyBytes > limits.bodyMaxBytes) throw new PeerError("too_large", "a post is too long");
@@ -280,7 +280,7 @@ export function postOf(frame: Buffer): Post {
 export function decodePost(bytes: Uint8Array): Post {
   const frame = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES + bytes.length);
   beginning(frame).raw(bytes);
-  return postOf(frame);
+  return readPost(frame);
 }
 
 /** Writes what comes before the post itself into a frame of the right size. */

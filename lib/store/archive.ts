@@ -9,7 +9,7 @@ import type { Statement } from "bun:sqlite";
 import { decodeIntroduction, type MemberId, type Post, PostKind, textIdOf, textsOf } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { limits } from "../limits.ts";
-import { postIn } from "./packing.ts";
+import { type Packing, unpack } from "./packing.ts";
 import { expressionOf, indexed, isTooShort } from "./words.ts";
 
 /** One text from the store. */
@@ -41,11 +41,9 @@ export class QueryError extends Error {
   override readonly name = "QueryError";
 }
 
-interface Row {
+interface Row extends Packing {
   id: number;
   room: number;
-  bytes: Uint8Array;
-  packed: number;
 }
 
 const INDEXED = "indexed";
@@ -66,7 +64,7 @@ export class Archive {
     const found = this.rooms().flatMap(room => {
       const rows =
         authors?.flatMap(author => this.byAuthor(room, author, since, limit)) ?? this.latest(room, since, limit);
-      return rows.reverse().flatMap(row => this.textsOf(row, names));
+      return rows.reverse().flatMap(row => this.keptIn(row, names));
     });
     return found.sort((a, b) => a.at - b.at).slice(-limit);
   }
@@ -80,11 +78,13 @@ export class Archive {
     );
     const names = new Map<string, string>();
     const post = this.statement<Row>(`${ROW} WHERE id = ?`);
-    return hits(() => find.all(words, limit), query)
-      .reverse()
-      .flatMap(({ rowid }) => {
-        const row = post.get(Math.floor(rowid / TEXTS_MAX));
-        return row === null ? [] : this.textsOf(row, names).slice(rowid % TEXTS_MAX, (rowid % TEXTS_MAX) + 1);
+    const found = hits(() => find.all(words, limit), query).reverse();
+    // Many may be in one post of a script.
+    return [...Map.groupBy(found, ({ rowid }) => Math.floor(rowid / TEXTS_MAX))]
+      .flatMap(([id, rows]) => {
+        const row = post.get(id);
+        const texts = row === null ? [] : this.keptIn(row, names);
+        return rows.flatMap(({ rowid }) => texts[rowid % TEXTS_MAX] ?? []);
       })
       .sort((a, b) => a.at - b.at);
   }
@@ -94,7 +94,7 @@ export class Archive {
     const rows = this.statement<Row>(INTRODUCTIONS).iterate();
     const found = new Set<MemberId>();
     for (const row of rows) {
-      const post = postIn(row);
+      const post = unpack(row);
       if (post !== undefined && isName(introducedAs(post) ?? "")) found.add(post.author);
     }
     return [...found];
@@ -169,15 +169,15 @@ export class Archive {
     ).all(room, Buffer.from(author, "hex"), since * 1000, limit);
   }
 
-  private bare(row: Row, post: Post | undefined = postIn(row)): string[] {
+  private bare(row: Row, post: Post | undefined = unpack(row)): string[] {
     if (post === undefined) return [];
     if (post.kind !== PostKind.direct) return textsOf(post);
     const direct = this.statement<{ text: string }>("SELECT text FROM directs WHERE post = ?").get(row.id);
     return direct === null ? [] : [direct.text];
   }
 
-  private textsOf(row: Row, names: Map<string, string>): KeptText[] {
-    const post = postIn(row);
+  private keptIn(row: Row, names: Map<string, string>): KeptText[] {
+    const post = unpack(row);
     if (post === undefined) return [];
     const { author, kind, body } = post;
     const shared = {
@@ -204,7 +204,7 @@ export class Archive {
     const row = this.statement<Row>(
       `${INTRODUCTIONS} AND room = ? AND author = ? AND session <= ? ORDER BY session DESC, seq DESC LIMIT 1`,
     ).get(room, Buffer.from(author, "hex"), session);
-    const name = introducedAs(row === null ? undefined : postIn(row)) ?? author;
+    const name = introducedAs(row === null ? undefined : unpack(row)) ?? author;
     names.set(key, name);
     return name;
   }

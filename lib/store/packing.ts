@@ -19,15 +19,18 @@ export interface Packing {
   readonly packed: number;
 }
 
-export function packed(bytes: Uint8Array): Packing {
-  if (bytes.length < PACKED_FROM_BYTES) return { bytes, packed: 0 };
-  const shorter = Bun.zstdCompressSync(bytes as Uint8Array<ArrayBuffer>, LEVEL);
-  const isWorthIt = shorter.length <= bytes.length - bytes.length / WORTH_IT;
-  return isWorthIt ? { bytes: shorter, packed: 1 } : { bytes, packed: 0 };
+/** In memory of its own. */
+export function pack(post: Post): Packing {
+  const { size } = post;
+  if (size >= PACKED_FROM_BYTES) {
+    const bytes = Bun.zstdCompressSync(post.bytes as Uint8Array<ArrayBuffer>, LEVEL);
+    if (bytes.length <= size - size / WORTH_IT) return { bytes, packed: 1 };
+  }
+  return { bytes: post.owned.bytes, packed: 0 };
 }
 
 /** The post in a row; undefined where it does not decode. */
-export function postIn({ bytes, packed }: Packing): Post | undefined {
+export function unpack({ bytes, packed }: Packing): Post | undefined {
   try {
     return decodePost(packed === 0 ? bytes : Bun.zstdDecompressSync(bytes as Uint8Array<ArrayBuffer>));
   } catch {

@@ -3,12 +3,7 @@ import fc from "fast-check";
 import { FRAME_HEADER_BYTES, FrameBuffer } from "../../lib/codec/frame.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { limits } from "../../lib/limits.ts";
-
-function framed(body: Uint8Array): Buffer {
-  const header = Buffer.alloc(FRAME_HEADER_BYTES);
-  header.writeUInt32BE(body.length);
-  return Buffer.concat([header, body]);
-}
+import { framed } from "./page.ts";
 
 /** Feeds chunks and returns copies of what was in the frames that came out. */
 function feed(buffer: FrameBuffer, chunks: readonly Uint8Array[]): Uint8Array[] {

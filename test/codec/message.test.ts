@@ -6,7 +6,7 @@ import { decodePost, type Post } from "../../lib/codec/post.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { verifySignature } from "../../lib/identity.ts";
 import { limits } from "../../lib/limits.ts";
-import { hex, plain, titlesOf, vector, withBytes } from "./page.ts";
+import { framed, hex, plain, titlesOf, vector, withBytes } from "./page.ts";
 
 const BYTE_FIELDS = ["publicKey", "signature", "mac", "digest", "digests", "buckets"];
 
@@ -15,12 +15,6 @@ function messageOf(json: unknown): Message {
   const message = withBytes(json, BYTE_FIELDS) as Message;
   if (message.type !== "post") return message;
   return { type: "post", post: decodePost(vector(`post ${String(message.post)}`).bytes) };
-}
-
-function framed(body: Uint8Array): Buffer {
-  const header = Buffer.alloc(FRAME_HEADER_BYTES);
-  header.writeUInt32BE(body.length);
-  return Buffer.concat([header, body]);
 }
 
 function faultOf(frame: Buffer): string {

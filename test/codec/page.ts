@@ -3,6 +3,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { FRAME_HEADER_BYTES } from "../../lib/codec/frame.ts";
 import { assert } from "../../lib/errors.ts";
 import type { Secrets } from "../../lib/identity.ts";
 
@@ -53,6 +54,13 @@ export function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, plain(field)]));
+}
+
+/** A frame with this in it. */
+export function framed(body: Uint8Array): Buffer {
+  const header = Buffer.alloc(FRAME_HEADER_BYTES);
+  header.writeUInt32BE(body.length);
+  return Buffer.concat([header, body]);
 }
 
 export const hex = (digits: string): Uint8Array => new Uint8Array(Buffer.from(digits, "hex"));

@@ -14,7 +14,7 @@ import {
   memberIdOf,
   type PostContent,
   PostKind,
-  postOf,
+  readPost,
   sealPost,
   signedBytes,
   textIdOf,
@@ -176,7 +176,7 @@ describe("any post", () => {
       const found: Buffer[] = [];
       for (const chunk of chunks) frames.push(chunk, one => found.push(one));
       const [whole = frame] = found;
-      return { whole, post: postOf(whole) };
+      return { whole, post: readPost(whole) };
     };
     const cut = read(frame.subarray(0, 50), frame.subarray(50));
     const alone = read(Buffer.concat([frame]));
@@ -191,6 +191,14 @@ describe("any post", () => {
       for (const each of [post, post.owned]) expect(plain(each.frame)).toEqual(plain(frame));
     }
     for (const { post } of [cut, alone]) expect(plain(post.frame)).toEqual(plain(frame));
+  });
+
+  test("gets a frame where it comes without one, whatever lies before it", () => {
+    const { frame, bytes: inner } = decodePost(vector("post text").bytes);
+    for (const before of [Buffer.alloc(0), Buffer.alloc(5), Buffer.from(frame.subarray(0, 4)), Buffer.alloc(100, 4)]) {
+      const post = decodePost(Buffer.concat([before, inner]).subarray(before.length));
+      expect(plain(post.frame)).toEqual(plain(frame));
+    }
   });
 
   test("no longer verifies once any bit of it, or the room, is changed", () => {
@@ -330,5 +338,10 @@ describe("any body", () => {
     expect(textsIn(new Uint8Array(0))).toEqual([""]);
     expect(textsIn(Buffer.from("a\0\0b"))).toEqual(["a", "", "b"]);
     expect(textsIn(Buffer.from("61ff00ff", "hex"))).toEqual(["a\ufffd", "\ufffd"]);
+  });
+
+  test("is shown with replacement characters where it is not UTF-8, and a byte order mark is a character like any other", () => {
+    expect(textsIn(hex("61ff62"))).toEqual(["a\ufffdb"]);
+    expect(textsIn(hex("efbbbf"))).toEqual(["\ufeff"]);
   });
 });

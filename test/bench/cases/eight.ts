@@ -112,8 +112,16 @@ export const eightDelayCase: Case = {
     return [
       roomRow(measured, { ...shared, what: "one way, p50", figure: "p50", goal: { text: "≤ 1.4 ×", atMost: 1.4 } }),
       roomRow(measured, { ...shared, what: "one way, p99", figure: "p99", goal: { text: "≤ 1.5 ×", atMost: 1.5 } }),
-      roomRow(measured, { ...shared, what: "the same, the first 240 texts of the room, p50", figure: "freshP50" }),
-      roomRow(measured, { ...shared, what: "the same, the first 240 texts of the room, p99", figure: "freshP99" }),
+      roomRow(measured, {
+        ...shared,
+        what: `the same, the first ${PACED_TEXTS} texts of the room, p50`,
+        figure: "freshP50",
+      }),
+      roomRow(measured, {
+        ...shared,
+        what: `the same, the first ${PACED_TEXTS} texts of the room, p99`,
+        figure: "freshP99",
+      }),
     ];
   },
 };

@@ -191,8 +191,8 @@ export const delayCase: Case = {
       row("a text there and an answer back, p99", "tripP99"),
       row("one way at 100 texts/s, p50", "p50", { text: "≤ 1.6 ×", atMost: 1.6 }),
       row("one way at 100 texts/s, p99", "p99", { text: "≤ 1.6 ×", atMost: 1.6 }),
-      row("the same, the first 200 texts of the room, p50", "freshP50"),
-      row("the same, the first 200 texts of the room, p99", "freshP99"),
+      row(`the same, the first ${PACED_TEXTS} texts of the room, p50`, "freshP50"),
+      row(`the same, the first ${PACED_TEXTS} texts of the room, p99`, "freshP99"),
       {
         ...row("one way at 100 texts/s, p50 (issue 2)", "p50"),
         goal: { text: "≤ 1,000 µs", of: "ours", atMost: 1_000 },
