@@ -612,6 +612,7 @@ export class Chat implements ChatControl {
     this.store.flush();
     if (this.core?.isSettled !== false) this.transport.free();
     for (const { post, texts } of this.echoes.splice(0)) this.scribe.said(post, false, texts);
+    this.core?.endTurn();
     if (this.waiting !== undefined && this.node?.isBacklogged === false) {
       this.waiting.resolve();
       this.waiting = undefined;

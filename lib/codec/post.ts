@@ -28,8 +28,16 @@ export function isSaid(post: Post): boolean {
   return SAID.has(post.kind);
 }
 
+/** What a post is about to hold. */
+export interface Body {
+  /** Words are encoded as UTF-8. */
+  readonly body: Uint8Array | string;
+  /** Of it as it is encoded, where that was counted. */
+  readonly bodyBytes?: number | undefined;
+}
+
 /** What an author puts into a post; the signature follows. */
-export interface PostContent {
+export interface PostContent extends Body {
   readonly author: MemberId;
   /** Start of the author's run, ms since the epoch. */
   readonly session: number;
@@ -38,8 +46,6 @@ export interface PostContent {
   /** Hybrid logical clock, µs since the epoch (see room/clock.ts). */
   readonly clock: number;
   readonly kind: number;
-  /** Words are encoded as UTF-8. */
-  readonly body: Uint8Array | string;
   /** The imprint of the post before it, so that who has signed this one vouches for that one, too. */
   readonly before?: Uint8Array | undefined;
 }
@@ -248,15 +254,23 @@ export function signedBytes(room: RoomId, digest: Uint8Array): Uint8Array {
   return signed;
 }
 
-/** Makes and signs a post. `sign` gets `signedBytes` and returns 64 bytes. */
-export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8Array) => Uint8Array): Post {
-  const { author, session, seq, clock, kind, body, before } = content;
-  const bodyBytes = Buffer.byteLength(body);
+/**
+ * Makes and signs a post. `sign` gets `signedBytes` and returns 64 bytes. `place` gives memory for so many bytes where the post
+ * shall lie among other things, or none where it may lie by itself.
+ */
+export function sealPost(
+  room: RoomId,
+  content: PostContent,
+  sign: (bytes: Uint8Array) => Uint8Array,
+  place: (bytes: number) => Buffer | undefined = () => undefined,
+): Post {
+  const { author, session, seq, clock, kind, body, bodyBytes = Buffer.byteLength(body), before } = content;
   assert(bodyBytes <= limits.bodyMaxBytes, "a body fits");
   assert(kind < HAS_BEFORE, "a kind leaves a bit free");
   assert(before === undefined || before.length === IMPRINT_BYTES, "an imprint is whole");
-  const length = POST_HEADER_BYTES + (before?.length ?? 0) + bodyBytes + SIGNATURE_BYTES;
-  const frame = Buffer.allocUnsafeSlow(FRAME_PREFIX_BYTES + length);
+  const length = FRAME_PREFIX_BYTES + POST_HEADER_BYTES + (before?.length ?? 0) + bodyBytes + SIGNATURE_BYTES;
+  const placed = place(length);
+  const frame = placed ?? Buffer.allocUnsafeSlow(length);
   const writer = beginning(frame).hex(author).u64(session).u32(seq).u64(clock);
   if (before === undefined) writer.u8(kind);
   else writer.u8(kind | HAS_BEFORE).raw(before);
@@ -264,7 +278,7 @@ export function sealPost(room: RoomId, content: PostContent, sign: (bytes: Uint8
   else frame.set(body, writer.length);
   const digest = digestOf(frame);
   frame.set(sign(signedBytes(room, digest)), writer.length + bodyBytes);
-  return new Post(frame, false, digest);
+  return new Post(frame, placed !== undefined, digest);
 }
 
 /** Reads a post where it lies, in its frame. Throws `PeerError`; says nothing about the signature. */
@@ -294,9 +308,10 @@ export function encodeTexts(texts: readonly string[]): Uint8Array {
 }
 
 /** The bodies of as few `text` posts as hold these. No text is longer than a body. */
-export function bodiesOf(texts: readonly string[]): readonly (Uint8Array | string)[] {
+export function bodiesOf(texts: readonly string[]): readonly Body[] {
   const joined = texts.join("\0");
-  if (Buffer.byteLength(joined) <= limits.bodyMaxBytes) return [joined];
+  const bodyBytes = Buffer.byteLength(joined);
+  if (bodyBytes <= limits.bodyMaxBytes) return [{ body: joined, bodyBytes }];
   const body = Buffer.from(joined);
   const bodies: Uint8Array[] = [];
   let start = 0;
@@ -307,7 +322,7 @@ export function bodiesOf(texts: readonly string[]): readonly (Uint8Array | strin
     start = end + 1;
   }
   bodies.push(body.subarray(start));
-  return bodies;
+  return bodies.map(part => ({ body: part, bodyBytes: part.length }));
 }
 
 /** What a `text` post says: one decode and one split, however many lines it holds. */

@@ -3,7 +3,8 @@
  *
  * Invariants. Nothing is reported from inside a method of `Link`, only from socket callbacks, timers and microtasks, so
  * the owner is never entered twice. `ended` comes once, and no knock, message or drain after it. At most one timer runs,
- * and none on a link that is up and has nothing queued. What is queued leaves in one write per turn of the loop. What comes
+ * and none on a link that is up and has nothing queued. What is queued leaves in one write per turn of the loop; what the
+ * kernel does not take then is copied, so a frame that is sent need not last longer than its turn. What comes
  * in is handled in order, and what there is no time for (turns.ts) is at most what one read of the socket brought, or, of a
  * peer that has hung up, its share of `heldMaxBytes`.
  */
@@ -396,7 +397,7 @@ export class Link implements Worker {
       this.undrainedBytes += written;
       if (written > 0) this.progressAt = performance.now();
       if (written < bytes.length) {
-        this.queue.unshift(bytes.subarray(written));
+        this.queue = [bytes.subarray(written), ...this.queue].map(owned);
         if (this.timer === undefined) {
           this.progressAt = performance.now();
           this.watch();
@@ -466,6 +467,11 @@ export class Link implements Worker {
     clearTimeout(this.timer);
     this.timer = undefined;
   }
+}
+
+/** In memory of its own: what waits for the next turn may lie in memory that is used again by then. */
+function owned(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer.byteLength === bytes.length ? bytes : new Uint8Array(bytes);
 }
 
 /** For every socket, dialled or accepted; a listener's `open` must set `data` and attach. */

@@ -17,6 +17,8 @@ import { Run, Spares } from "./run.ts";
 import { Tree } from "./trees.ts";
 
 const NO_LOSSES: readonly number[] = [];
+/** To copy a shorter one costs less than to make a view of where it will lie. */
+const PLACED_FROM_BYTES = 4 * 1024;
 
 export class Stream {
   readonly author: MemberId;
@@ -147,14 +149,24 @@ export class Stream {
   /** Takes the next post, or, where none is held, one further on: nobody has what lies between. */
   append(post: Post, spares: Spares): void {
     assert(post.seq > this.head, "a head only rises");
-    if (this.run === undefined) {
-      this.run = new Run(spares, post.seq);
-      this.floor = post.seq;
-    }
-    this.run.push(post);
+    this.runFrom(post.seq, spares).push(post);
     this.head = post.seq;
     this.isGapFinal = false;
     this.digest.note(this);
+  }
+
+  /** Memory for the frame of the next post, where it will be kept. */
+  reserve(bytes: number, spares: Spares): Buffer {
+    const seq = this.head + 1;
+    return this.runFrom(seq, spares).reserve(bytes, seq);
+  }
+
+  /** Begins with `seq`, where nothing is held. */
+  private runFrom(seq: number, spares: Spares): Run {
+    if (this.run !== undefined) return this.run;
+    this.floor = seq;
+    this.run = new Run(spares, seq);
+    return this.run;
   }
 
   /** Drops the lowest post. */
@@ -278,6 +290,23 @@ export class Log {
     return stream;
   }
 
+  /**
+   * Memory where the next post of a stream will be kept, for who is about to make it; none for a small one, and none for post 0.
+   * Its frame is good for the turn of the loop (`endTurn`).
+   */
+  placeFor(stream: Stream | undefined, bytes: number): Buffer | undefined {
+    if (stream === undefined || bytes < PLACED_FROM_BYTES) return undefined;
+    const { memoryBytes } = stream;
+    const place = stream.reserve(bytes, this.spares);
+    this.weigh(stream, 0, stream.memoryBytes - memoryBytes);
+    return place;
+  }
+
+  /** What was sent in this turn of the loop is written, or copied. */
+  endTurn(): void {
+    this.spares.endTurn();
+  }
+
   append(stream: Stream, post: Post): void {
     // Nobody has what lies between.
     if (post.seq !== stream.head + 1) this.dropAll(stream);
@@ -347,7 +376,7 @@ export class Log {
   }
 
   /** Counts posts, and what they take, in or out. */
-  private weigh({ author }: Stream, posts: 1 | -1, bytes: number): void {
+  private weigh({ author }: Stream, posts: 1 | 0 | -1, bytes: number): void {
     this.postCount += posts;
     this.bytes += bytes;
     const shelf = this.shelves.get(author) ?? { author, weight: 0 };

@@ -132,6 +132,11 @@ export class RoomNode {
     return effects;
   }
 
+  /** What was sent in this turn of the loop is written, or copied: what it lay in may be used again. */
+  endTurn(): void {
+    this.log.endTurn();
+  }
+
   /** Whether the event was a post that could be checked later. */
   private isTakenAtOnce(event: RoomEvent): boolean {
     if (event.type !== "message" || event.message.type !== "post" || this.hasEnded) return false;
@@ -206,16 +211,26 @@ export class RoomNode {
   private onSay(texts: readonly string[]): void {
     const { textsPerPostMax } = limits;
     for (let at = 0; at < texts.length; at += textsPerPostMax)
-      for (const body of bodiesOf(texts.slice(at, at + textsPerPostMax))) this.publish(PostKind.text, body);
+      for (const { body, bodyBytes } of bodiesOf(texts.slice(at, at + textsPerPostMax)))
+        this.publish(PostKind.text, body, bodyBytes);
   }
 
-  private publish(kind: number, body: Uint8Array | string): Post {
+  private publish(kind: number, body: Uint8Array | string, bodyBytes?: number): Post {
     const { config, clock, wall } = this.context;
     const { member, sign } = config.identity;
     const { session } = config;
     const seq = this.self === undefined ? 0 : this.self.head + 1;
-    const content = { author: member, session, seq, clock: clock.next(wall), kind, body, before: this.newest };
-    const post = sealPost(config.room, content, sign);
+    const content = {
+      author: member,
+      session,
+      seq,
+      clock: clock.next(wall),
+      kind,
+      body,
+      bodyBytes,
+      before: this.newest,
+    };
+    const post = sealPost(config.room, content, sign, bytes => this.log.placeFor(this.self, bytes));
     this.newest = post.imprint;
     if (this.self === undefined) this.self = this.log.open(post);
     else this.log.append(this.self, post);

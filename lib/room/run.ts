@@ -6,7 +6,8 @@
  * post (test/bench/README.md). So what comes in dies young, and what is kept is a copy here.
  *
  * Invariants. Posts come at the end and go at the beginning. A piece is used again when no post in it is held, so a `view`
- * is good until the log changes; whoever keeps a post asks for `owned`.
+ * is good until the log changes; whoever keeps a post asks for `owned`. A post that was written here by who made it (`reserve`)
+ * goes to the links as it lies here, so its piece is used again when what they got in that turn of the loop is written.
  */
 import { largestPostFrameBytes, Post } from "../codec/post.ts";
 import { assert } from "../errors.ts";
@@ -22,19 +23,32 @@ interface Piece {
   /** Where each of its posts begins, those that have gone included; and how much is written. */
   readonly starts: number[];
   end: number;
+  /** Frames in it were handed out. */
+  isLent: boolean;
 }
 
 /** Pieces of the largest size that nobody uses: a log that is full drops one for each that it takes. */
 export class Spares {
   private readonly pieces: Buffer[] = [];
+  /** Given back in this turn of the loop, and in the one before, by who has lent frames in them. */
+  private lent: Buffer[] = [];
+  private lentBefore: Buffer[] = [];
 
   take(bytes: number): Buffer {
     const spare = bytes === PIECE_MAX_BYTES ? this.pieces.pop() : undefined;
     return spare ?? Buffer.allocUnsafeSlow(bytes);
   }
 
-  give(piece: Buffer): void {
-    if (piece.length === PIECE_MAX_BYTES && this.pieces.length < SPARE_MAX) this.pieces.push(piece);
+  give({ bytes, isLent }: Pick<Piece, "bytes" | "isLent">): void {
+    const list = isLent ? this.lent : this.pieces;
+    if (bytes.length === PIECE_MAX_BYTES && list.length < SPARE_MAX) list.push(bytes);
+  }
+
+  /** All frames that were handed out before this turn are written, or copied. */
+  endTurn(): void {
+    for (const bytes of this.lentBefore) this.give({ bytes, isLent: false });
+    this.lentBefore = this.lent;
+    this.lent = [];
   }
 }
 
@@ -43,6 +57,7 @@ export class Run {
   private readonly pieces: Piece[] = [];
   /** What the pieces take, written to or not. */
   memoryBytes = 0;
+  private reserved: Buffer | undefined;
 
   constructor(
     private readonly spares: Spares,
@@ -50,12 +65,20 @@ export class Run {
     private floor: number,
   ) {}
 
-  /** Copies the next post. */
+  /** Memory for the frame of the next post, where it will lie. */
+  reserve(bytes: number, seq: number): Buffer {
+    const piece = this.pieceFor(bytes, seq);
+    piece.isLent = true;
+    this.reserved = piece.bytes.subarray(piece.end, piece.end + bytes);
+    return this.reserved;
+  }
+
+  /** Takes the next post: copies it, unless it was written where it lies. */
   push({ frame, seq }: Post): void {
-    let piece = this.pieces.at(-1);
-    if (piece === undefined || piece.end + frame.length > piece.bytes.length) piece = this.grow(frame.length, seq);
+    const piece = this.pieceFor(frame.length, seq);
     assert(piece.firstSeq + piece.starts.length === seq, "a run has no gaps");
-    piece.bytes.set(frame, piece.end);
+    if (frame !== this.reserved) piece.bytes.set(frame, piece.end);
+    this.reserved = undefined;
     piece.starts.push(piece.end);
     piece.end += frame.length;
   }
@@ -78,16 +101,20 @@ export class Run {
     if (this.floor < piece.firstSeq + piece.starts.length) return;
     this.pieces.shift();
     this.memoryBytes -= piece.bytes.length;
-    this.spares.give(piece.bytes);
+    this.spares.give(piece);
   }
 
-  private grow(bytes: number, firstSeq: number): Piece {
-    const last = this.pieces.at(-1)?.bytes.length ?? PIECE_MIN_BYTES / 2;
+  /** The newest piece, or one more, with room for so many bytes. */
+  private pieceFor(bytes: number, firstSeq: number): Piece {
+    const newest = this.pieces.at(-1);
+    if (newest !== undefined && newest.end + bytes <= newest.bytes.length) return newest;
+    const last = newest?.bytes.length ?? PIECE_MIN_BYTES / 2;
     const piece: Piece = {
       bytes: this.spares.take(Math.max(bytes, Math.min(2 * last, PIECE_MAX_BYTES))),
       firstSeq,
       starts: [],
       end: 0,
+      isLent: false,
     };
     this.pieces.push(piece);
     this.memoryBytes += piece.bytes.length;

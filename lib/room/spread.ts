@@ -300,7 +300,8 @@ export class Spread {
         continue;
       }
       if (frame === undefined && !this.checks.mayHandOn(stream, post)) return;
-      frame ??= encode({ type: "post", post: post.owned });
+      // Our own lies where it may be sent from.
+      frame ??= encode({ type: "post", post: from === undefined ? post : post.owned });
       if (peer.onPosted(stream, frame.length)) asked.push(peer);
       peer.claims.raise(stream, post.seq);
       links.push(peer.link);

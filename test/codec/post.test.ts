@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { FrameBuffer } from "../../lib/codec/frame.ts";
 import { encode } from "../../lib/codec/message.ts";
 import {
+  bodiesOf,
   decodeIntroduction,
   decodeLosses,
   decodePost,
@@ -120,6 +121,22 @@ describe("golden vectors of PROTOCOL.md", () => {
     const read = decodePost(golden);
     expect(plain(read)).toEqual(plain(sealed));
     expect(verifySignature(alice.publicKey, signedBytes(room, read.digest), read.signature)).toBe(true);
+    // The same where it lies among other things.
+    const memory = Buffer.alloc(2 * sealed.frame.length, "among");
+    const placed = sealPost(room, values, alice.sign, bytes => memory.subarray(3, 3 + bytes));
+    expect(memory.indexOf(sealed.frame)).toBe(3);
+    expect([placed.frame.buffer === memory.buffer, placed.owned.frame.buffer === memory.buffer]).toEqual([true, false]);
+  });
+
+  test("bodies know how long they are when they are encoded (properties)", () => {
+    const texts = fc.array(fc.string({ unit: "binary", maxLength: 40_000 }), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(texts, said => {
+        for (const { body, bodyBytes } of bodiesOf(said.map(text => text.slice(0, 20_000).toWellFormed())))
+          expect(Buffer.from(body as string).length).toBe(bodyBytes ?? -1);
+      }),
+      { numRuns: 50 },
+    );
   });
 
   test("the signed bytes of a post are those of the page", () => {

@@ -322,6 +322,29 @@ describe("the queue", () => {
     expect(next).toBe(COUNT);
   });
 
+  test("keeps what the kernel did not take, whatever becomes of the memory that it lay in", async () => {
+    const FRAME_BYTES = 65_000;
+    const memory = Buffer.alloc(128 * (5 + FRAME_BYTES));
+    let next = 0;
+    const whole = Promise.withResolvers<void>();
+    const [, , dialler, link] = await linked({
+      onMessage: (_, __, message) => {
+        if (message.type !== "post" || message.post.seq !== next || message.post.body.some(byte => byte !== next))
+          whole.reject(new Error(`frame ${next} is not what was sent`));
+        if (++next === 128) whole.resolve();
+      },
+    });
+    for (let sent = 0; sent < 128; sent++) {
+      const at = sent * (5 + FRAME_BYTES);
+      memory.set(postFrame(FRAME_BYTES, sent), at);
+      dialler.transport.send(link, memory.subarray(at, at + 5 + FRAME_BYTES));
+    }
+    await new Promise(resolve => setImmediate(resolve));
+    memory.fill(0xff);
+    await whole.promise;
+    expect(next).toBe(128);
+  });
+
   test("of a hundred thousand small frames keeps their order", async () => {
     const COUNT = 100_000;
     const tokens: number[] = [];

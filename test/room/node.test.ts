@@ -2,12 +2,12 @@
  * The core by whole effect lists: one event in, everything that comes out.
  */
 import { describe, expect, test } from "bun:test";
-import { OPEN_END } from "../../lib/codec/message.ts";
-import { encodeLosses, type Post, PostKind } from "../../lib/codec/post.ts";
+import { decode, OPEN_END } from "../../lib/codec/message.ts";
+import { encodeLosses, Post, PostKind } from "../../lib/codec/post.ts";
 import { limits } from "../../lib/limits.ts";
-import { Author, Bench, forgery } from "./fixture.ts";
+import { sealsIn } from "../stand-in.ts";
+import { Author, Bench, forgery, ROOM } from "./fixture.ts";
 
-/** The same without a signature. */
 describe("a text", () => {
   test("said alone is kept and told", () => {
     expect(new Bench().handle({ type: "say", texts: ["hello"] })).toEqual([
@@ -266,6 +266,47 @@ describe("a slow reader", () => {
     const handled = () => [...bench.handle({ type: "drained", link: 1 }), ...bench.pong(1)];
     for (let turn = 0; turn < 8; turn += 1) sent += handled().filter(line => line.startsWith("send 1: post")).length;
     expect(sent).toBe(32);
+  });
+});
+
+describe("a long post of ours", () => {
+  const text = "x".repeat(limits.bodyMaxBytes);
+  /** Whom we say it to, and what goes out. */
+  const scene = () => {
+    const bob = new Author("Bob");
+    const bench = new Bench([bob]);
+    bench.meet(bob, 1);
+    const say = (texts: readonly string[]) =>
+      bench.node
+        .handle({ type: "say", texts }, bench.now)
+        .flatMap(effect => (effect.type === "send" ? [effect.frame] : []))
+        .filter(frame => decode(frame).type === "post");
+    return { bench, say };
+  };
+
+  test("goes out as the log keeps it, and a short one does not", () => {
+    const { bench, say } = scene();
+    const [long] = say([text]);
+    const [short] = say(["hello"]);
+    const kept = (seq: number) => bench.node.log.get(bench.me.member, bench.me.session)?.view(seq)?.frame;
+    expect([long?.buffer === kept(1)?.buffer, short?.buffer === kept(2)?.buffer]).toEqual([true, false]);
+    expect([long?.equals(kept(1) ?? Buffer.alloc(0)), short?.equals(kept(2) ?? Buffer.alloc(0))]).toEqual([true, true]);
+    expect(bench.node.log.posts).toBe(2);
+  });
+
+  test("stays whole until the turn is over, though more is said in it than the log holds", () => {
+    const { bench, say } = scene();
+    const many = Array.from({ length: Math.ceil((2 * limits.logMaxBytes) / limits.bodyMaxBytes) }, () => text);
+    const frames = say(many);
+    const said = frames.map(frame => Buffer.from(frame));
+    expect(said.length).toBeGreaterThan(8);
+    say(many);
+    const verify = sealsIn(ROOM);
+    for (const [index, frame] of frames.entries()) {
+      expect(frame.equals(said[index] ?? Buffer.alloc(0))).toBe(true);
+      expect(verify(bench.me.publicKey, new Post(frame))).toBe(true);
+    }
+    expect(bench.node.log.memoryBytes).toBeLessThanOrEqual(limits.logMaxBytes);
   });
 });
 
