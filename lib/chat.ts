@@ -13,7 +13,7 @@
  */
 import type { LinkId, PeerInfo } from "./codec/message.ts";
 import { NO_ROOM } from "./codec/message.ts";
-import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes } from "./codec/post.ts";
+import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes, travelling } from "./codec/post.ts";
 import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
 import { ChatError, type PeerFault, unreachable } from "./errors.ts";
@@ -89,7 +89,7 @@ export class Chat implements ChatControl {
   /** The first so many events are what `open` has to tell, and wait for whoever listens as long as it takes. */
   private openingEvents = Number.POSITIVE_INFINITY;
   /** What this node said itself: shown when it is on its way. */
-  private echoes: { readonly post: Post; texts?: readonly string[] }[] = [];
+  private echoes: Post[] = [];
   private readonly listeners = new Set<(events: readonly ChatEvent[]) => void>();
   private turnScheduled = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -226,7 +226,8 @@ export class Chat implements ChatControl {
   say(text: string): void {
     // It would come behind our goodbye.
     if (this.leaving !== undefined) return;
-    this.saying.push(textBodyOf(text));
+    checkLength(text);
+    this.saying.push(text);
     this.scheduleTurn();
   }
 
@@ -264,7 +265,8 @@ export class Chat implements ChatControl {
   }
 
   private publish(kind: number, text: string): void {
-    const body = Buffer.from(textBodyOf(text));
+    checkLength(text);
+    const body = Buffer.from(travelling(text));
     this.sayAll();
     this.dispatch({ type: "publish", kind, body });
   }
@@ -601,17 +603,13 @@ export class Chat implements ChatControl {
     if (this.saying.length === 0) return;
     const texts = this.saying;
     this.saying = [];
-    const before = this.echoes.length;
     this.dispatch({ type: "say", texts });
-    // Where one post holds them all, what it says need not be read from it.
-    const [echo, ...more] = this.echoes.slice(before);
-    if (echo !== undefined && more.length === 0) echo.texts = texts;
   }
 
   private endTurn(): void {
     this.store.flush();
     if (this.core?.isSettled !== false) this.transport.free();
-    for (const { post, texts } of this.echoes.splice(0)) this.scribe.said(post, false, texts);
+    for (const post of this.echoes.splice(0)) this.scribe.said(post, false);
     this.core?.endTurn();
     if (this.waiting !== undefined && this.node?.isBacklogged === false) {
       this.waiting.resolve();
@@ -655,7 +653,7 @@ export class Chat implements ChatControl {
   private onNews(news: News): void {
     switch (news.type) {
       case "said":
-        if (this.isEcho(news)) this.echoes.push({ post: news.post });
+        if (this.isEcho(news)) this.echoes.push(news.post);
         else if (news.history) this.keepBacklog(news.post);
         else this.scribe.said(news.post, false);
         return;
@@ -729,12 +727,10 @@ function secretsIn(store: Store): Secrets {
   };
 }
 
-/** A text as it travels. Throws `ChatError` "too_long". */
-function textBodyOf(text: string): string {
+/** Throws `ChatError` "too_long". */
+function checkLength(text: string): void {
   // A UTF-16 unit is three bytes of UTF-8 at most: what is short need not be measured.
-  const bytes = text.length * 3 <= limits.bodyMaxBytes ? 0 : Buffer.byteLength(text);
+  const bytes = text.length * 3 <= limits.bodyMaxBytes ? 0 : Buffer.byteLength(travelling(text));
   if (bytes > limits.bodyMaxBytes)
     throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}`);
-  // NUL divides the texts of a post, and half a surrogate pair has no UTF-8.
-  return (text.includes("\0") ? text.replaceAll("\0", "\ufffd") : text).toWellFormed();
 }

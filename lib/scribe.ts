@@ -4,7 +4,7 @@
  *
  * Invariant: every text passes here on its way to a front, so what an ignored key says is dropped in one place.
  */
-import { type MemberId, type Post, PostKind, type RoomId, textIdOf, textsOf } from "./codec/post.ts";
+import { type MemberId, type Post, PostKind, type RoomId, textIdOf } from "./codec/post.ts";
 import type { Identity } from "./identity.ts";
 import type { News } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
@@ -62,8 +62,7 @@ export class Scribe {
 
   // Posts.
 
-  /** `texts`: what the post says, where that is known. */
-  said(post: Post, history: boolean, texts?: readonly string[]): void {
+  said(post: Post, history: boolean): void {
     const { trust, identity } = this.config;
     if (trust.isIgnored(post.author)) return;
     const own = post.author === identity.member;
@@ -71,7 +70,7 @@ export class Scribe {
     switch (post.kind) {
       case PostKind.text:
       case PostKind.action:
-        return this.onTexts(post, history, own, texts ?? textsOf(post));
+        return this.onTexts(post, history, own);
       case PostKind.direct:
         return this.onDirect(post, history, own);
       case PostKind.topic:
@@ -85,7 +84,8 @@ export class Scribe {
     }
   }
 
-  private onTexts(post: Post, history: boolean, own: boolean, texts: readonly string[]): void {
+  private onTexts(post: Post, history: boolean, own: boolean): void {
+    const { texts } = post;
     // Whoever keeps an event does not keep what else came with its post.
     const heading = { ...this.headingOf(post, history, own), signature: post.signatureCopy };
     for (let index = 0; index < texts.length; index += 1)

@@ -116,6 +116,23 @@ describe("what is said", () => {
     expect(alice.all("message").map(({ text }) => text)).toEqual([full, "", "a\ufffdb", "\u001b[31m", "end"]);
   });
 
+  test("is measured as it travels, where NUL takes three bytes, and is told to its author as to others", async () => {
+    const alice = await Guest.open("Alice");
+    const bob = await Guest.open("Bob", alice);
+    const zeros = "\0".repeat(30_000);
+    const ways = ["say", "act", "setTopic", "setAway"] as const;
+    for (const way of ways) {
+      const error = await complaint(() => bob.chat[way](zeros));
+      expect([error.code, error.message]).toEqual(["too_long", "a text may hold 65536 bytes; this one has 90000"]);
+    }
+    const said = ["one", "\0", "two\0\0", "\ud800!", "\0".repeat(21_845), "end"];
+    for (const text of said) bob.chat.say(text);
+    await alice.hears("end");
+    const heard = said.map(text => text.replaceAll("\0", "\ufffd").toWellFormed());
+    const told = (guest: Guest) => guest.all("message").map(({ text }) => text);
+    expect([told(alice), told(bob)]).toEqual([heard, heard]);
+  });
+
   test("is told to a listener only while it listens, and kept for the first one", async () => {
     const alice = await Guest.open("Alice");
     const heard: string[] = [];

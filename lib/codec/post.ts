@@ -34,6 +34,8 @@ export interface Body {
   readonly body: Uint8Array | string;
   /** Of it as it is encoded, where that was counted. */
   readonly bodyBytes?: number | undefined;
+  /** What it says, where it was made of texts. */
+  readonly texts?: readonly string[] | undefined;
 }
 
 /** What an author puts into a post; the signature follows. */
@@ -108,6 +110,13 @@ export interface Proof {
   readonly signature: Uint8Array;
 }
 
+/** What whoever makes a post knows of it. */
+interface Known {
+  readonly digest?: Uint8Array | undefined;
+  readonly texts?: readonly string[] | undefined;
+}
+const NOTHING: Known = {};
+
 /** Views are made when somebody looks: most posts are looked at once. */
 export class Post implements PostContent, Proof {
   readonly author: MemberId;
@@ -116,20 +125,20 @@ export class Post implements PostContent, Proof {
   readonly clock: number;
   readonly kind: number;
   readonly #isBorrowed: boolean | undefined;
-  readonly #digest: Uint8Array | undefined;
+  readonly #known: Known;
 
   /**
    * `frame`: length and type of the message, header, body and signature. `isBorrowed`: it lies in memory that holds other
    * things as well, and is given back or used again; whoever keeps the post longer than the event it came with asks for `owned`.
-   * Where that is not said the memory tells. `digest`: where it is known already.
+   * Where that is not said the memory tells.
    */
   constructor(
     readonly frame: Buffer,
     isBorrowed?: boolean,
-    digest?: Uint8Array,
+    known: Known = NOTHING,
   ) {
     this.#isBorrowed = isBorrowed;
-    this.#digest = digest;
+    this.#known = known;
     this.author = frame.toString("hex", FRAME_PREFIX_BYTES, FRAME_PREFIX_BYTES + 8);
     this.session = u64At(frame, FRAME_PREFIX_BYTES + 8);
     this.seq = u32At(frame, FRAME_PREFIX_BYTES + 16);
@@ -165,6 +174,11 @@ export class Post implements PostContent, Proof {
     return this.frame.toString("utf8", this.bodyAt, this.frame.length - SIGNATURE_BYTES);
   }
 
+  /** What a post of texts says: one decode and one split, however many lines it holds. */
+  get texts(): readonly string[] {
+    return this.#known.texts ?? this.words.split("\0", limits.textsPerPostMax);
+  }
+
   get before(): Uint8Array | undefined {
     return this.hasBefore ? this.frame.subarray(KIND_AT + 1, KIND_AT + 1 + IMPRINT_BYTES) : undefined;
   }
@@ -189,7 +203,7 @@ export class Post implements PostContent, Proof {
   }
 
   get digest(): Uint8Array {
-    return this.#digest ?? digestOf(this.frame);
+    return this.#known.digest ?? digestOf(this.frame);
   }
 
   get imprint(): Uint8Array {
@@ -264,7 +278,7 @@ export function sealPost(
   sign: (bytes: Uint8Array) => Uint8Array,
   place: (bytes: number) => Buffer | undefined = () => undefined,
 ): Post {
-  const { author, session, seq, clock, kind, body, bodyBytes = Buffer.byteLength(body), before } = content;
+  const { author, session, seq, clock, kind, body, bodyBytes = Buffer.byteLength(body), texts, before } = content;
   assert(bodyBytes <= limits.bodyMaxBytes, "a body fits");
   assert(kind < HAS_BEFORE, "a kind leaves a bit free");
   assert(before === undefined || before.length === IMPRINT_BYTES, "an imprint is whole");
@@ -278,7 +292,7 @@ export function sealPost(
   else frame.set(body, writer.length);
   const digest = digestOf(frame);
   frame.set(sign(signedBytes(room, digest)), writer.length + bodyBytes);
-  return new Post(frame, placed !== undefined, digest);
+  return new Post(frame, placed !== undefined, { digest, texts });
 }
 
 /** Reads a post where it lies, in its frame. Throws `PeerError`; says nothing about the signature. */
@@ -307,11 +321,25 @@ export function encodeTexts(texts: readonly string[]): Uint8Array {
   return Buffer.from(texts.join("\0"));
 }
 
-/** The bodies of as few `text` posts as hold these. No text is longer than a body. */
+/** A text as it travels: NUL divides those of a post, and half a surrogate pair has no UTF-8, so both become U+FFFD. */
+export function travelling(text: string): string {
+  return text.replaceAll("\0", "\ufffd").toWellFormed();
+}
+
+/** Whether all texts travel as they are. Looked for in all of them at once, since to look into each costs as much as to send it. */
+function travelsAsItIs(joined: string, texts: number): boolean {
+  if (!joined.isWellFormed()) return false;
+  let at = -1;
+  for (let divided = 0; divided < texts; divided += 1) at = joined.indexOf("\0", at + 1);
+  return at < 0;
+}
+
+/** The bodies of as few `text` posts as hold these. No text is longer than a body, as it travels. */
 export function bodiesOf(texts: readonly string[]): readonly Body[] {
   const joined = texts.join("\0");
+  if (!travelsAsItIs(joined, texts.length)) return bodiesOf(texts.map(travelling));
   const bodyBytes = Buffer.byteLength(joined);
-  if (bodyBytes <= limits.bodyMaxBytes) return [{ body: joined, bodyBytes }];
+  if (bodyBytes <= limits.bodyMaxBytes) return [{ body: joined, bodyBytes, texts }];
   const body = Buffer.from(joined);
   const bodies: Uint8Array[] = [];
   let start = 0;
@@ -323,11 +351,6 @@ export function bodiesOf(texts: readonly string[]): readonly Body[] {
   }
   bodies.push(body.subarray(start));
   return bodies.map(part => ({ body: part, bodyBytes: part.length }));
-}
-
-/** What a `text` post says: one decode and one split, however many lines it holds. */
-export function textsOf(post: Post): string[] {
-  return post.words.split("\0", limits.textsPerPostMax);
 }
 
 export function encodeIntroduction(introduction: Introduction): Uint8Array {

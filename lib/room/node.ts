@@ -5,7 +5,7 @@
  * needs of these is handed in. So a thousand nodes run in one test, and a run with the same events and seeds is the same.
  */
 import { type ByeReason, encode, type LinkId, type Message, type PeerInfo } from "../codec/message.ts";
-import { bodiesOf, isSaid, type MemberId, type Post, PostKind, sealPost } from "../codec/post.ts";
+import { type Body, bodiesOf, isSaid, type MemberId, type Post, PostKind, sealPost } from "../codec/post.ts";
 import { assert, PeerError, unreachable } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { Clock } from "./clock.ts";
@@ -74,7 +74,7 @@ export class RoomNode {
         peer.creditBytes -= frame.length;
         this.effects.push({ type: "send", links: [peer.link], frame });
       },
-      publish: (kind, body) => this.publish(kind, body),
+      publish: (kind, body) => this.publish(kind, { body }),
       ping: peer => this.ping(peer),
       drop: (peer, fault) => this.drop(peer, fault),
     };
@@ -168,7 +168,7 @@ export class RoomNode {
       case "say":
         return this.onSay(event.texts);
       case "publish":
-        this.publish(event.kind, event.body);
+        this.publish(event.kind, { body: event.body });
         return;
       case "confirm":
         for (const peer of this.context.peers.values()) this.confirm(peer);
@@ -211,26 +211,16 @@ export class RoomNode {
   private onSay(texts: readonly string[]): void {
     const { textsPerPostMax } = limits;
     for (let at = 0; at < texts.length; at += textsPerPostMax)
-      for (const { body, bodyBytes } of bodiesOf(texts.slice(at, at + textsPerPostMax)))
-        this.publish(PostKind.text, body, bodyBytes);
+      for (const body of bodiesOf(texts.slice(at, at + textsPerPostMax))) this.publish(PostKind.text, body);
   }
 
-  private publish(kind: number, body: Uint8Array | string, bodyBytes?: number): Post {
+  private publish(kind: number, body: Body): Post {
     const { config, clock, wall } = this.context;
     const { member, sign } = config.identity;
     const { session } = config;
     const seq = this.self === undefined ? 0 : this.self.head + 1;
-    const content = {
-      author: member,
-      session,
-      seq,
-      clock: clock.next(wall),
-      kind,
-      body,
-      bodyBytes,
-      before: this.newest,
-    };
-    const post = sealPost(config.room, content, sign, bytes => this.log.placeFor(this.self, bytes));
+    const head = { author: member, session, seq, clock: clock.next(wall), kind, before: this.newest };
+    const post = sealPost(config.room, { ...head, ...body }, sign, bytes => this.log.placeFor(this.self, bytes));
     this.newest = post.imprint;
     if (this.self === undefined) this.self = this.log.open(post);
     else this.log.append(this.self, post);
@@ -241,7 +231,7 @@ export class RoomNode {
   private onLeave(): void {
     if (this.leaving) return;
     this.leaving = true;
-    this.publish(PostKind.remove, new Uint8Array());
+    this.publish(PostKind.remove, { body: "" });
     this.handedOver = this.countHandedOver();
     this.context.timers.arm({ type: "leave" }, this.context.now + limits.leaveTimeoutMs);
     for (const peer of this.context.peers.values()) this.sayBye(peer);

@@ -6,7 +6,7 @@
  * left first. The rowid of a text is that of its post and its number in it, so the newest come first by themselves.
  */
 import type { Statement } from "bun:sqlite";
-import { decodeIntroduction, type MemberId, type Post, PostKind, textIdOf, textsOf } from "../codec/post.ts";
+import { decodeIntroduction, type MemberId, type Post, PostKind, textIdOf } from "../codec/post.ts";
 import { codeOf } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { type Packing, unpack } from "./packing.ts";
@@ -169,9 +169,9 @@ export class Archive {
     ).all(room, Buffer.from(author, "hex"), since * 1000, limit);
   }
 
-  private bare(row: Row, post: Post | undefined = unpack(row)): string[] {
+  private bare(row: Row, post: Post | undefined = unpack(row)): readonly string[] {
     if (post === undefined) return [];
-    if (post.kind !== PostKind.direct) return textsOf(post);
+    if (post.kind !== PostKind.direct) return post.texts;
     const direct = this.statement<{ text: string }>("SELECT text FROM directs WHERE post = ?").get(row.id);
     return direct === null ? [] : [direct.text];
   }

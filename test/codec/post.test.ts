@@ -19,7 +19,6 @@ import {
   sealPost,
   signedBytes,
   textIdOf,
-  textsOf,
 } from "../../lib/codec/post.ts";
 import { PeerError } from "../../lib/errors.ts";
 import { identityOf, verifySignature } from "../../lib/identity.ts";
@@ -42,9 +41,9 @@ function faultOf(decode: () => unknown): string {
 }
 
 /** What a text post with this body says. */
-function textsIn(body: Uint8Array): string[] {
+function textsIn(body: Uint8Array): readonly string[] {
   const content = { author: alice.member, session: 1, seq: 1, clock: 1, kind: PostKind.text, body };
-  return textsOf(sealPost(room, content, alice.sign));
+  return sealPost(room, content, alice.sign).texts;
 }
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });

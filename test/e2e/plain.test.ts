@@ -146,6 +146,20 @@ test("what is not UTF-8 is replaced, and that is said once", async () => {
   expect(errors).toEqual([">ERROR: the input is not all UTF-8: what is not was replaced by \ufffd"]);
 });
 
+test("a line of zeros is refused with its size, and what follows is said", async () => {
+  await using world = await World.open();
+  const alice = world.pipe(["Alice"]);
+  const bob = world.pipe(["Bob", "127.0.0.1", await alice.port()]);
+  await alice.line(">INFO: Bob joined.");
+  bob.write(Buffer.concat([Buffer.alloc(30_000), Buffer.from("\na\0b\n")]));
+  await alice.line("Bob: a\ufffdb");
+  bob.end();
+  expect(await bob.exited).toBe(0);
+  expect(bob.lines.filter(line => line.startsWith(">ERROR"))).toEqual([
+    ">ERROR: a text may hold 65536 bytes; this one has 90000",
+  ]);
+});
+
 test("a text of 64 KiB arrives whole; one byte more is refused with its size and nothing else is lost", async () => {
   await using world = await World.open();
   const alice = world.pipe(["Alice"]);

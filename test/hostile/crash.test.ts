@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Chat } from "../../lib/chat.ts";
-import { PostKind, textIdOf, textsOf } from "../../lib/codec/post.ts";
+import { PostKind, textIdOf } from "../../lib/codec/post.ts";
 import { Store } from "../../lib/store.ts";
 import { binary } from "../e2e/program.ts";
 import { between, randomStream } from "../sim/random.ts";
@@ -63,7 +63,7 @@ function kept(data: string, room: string): Set<string> {
   const store = Store.open(data, "bob", message => troubles.push(message));
   const ids = new Set<string>();
   for (const post of store.recent(room, POSTS_MAX))
-    if (post.kind === PostKind.text) for (const index of textsOf(post).keys()) ids.add(textIdOf(post, index));
+    if (post.kind === PostKind.text) for (const index of post.texts.keys()) ids.add(textIdOf(post, index));
   store.close();
   expect(troubles).toEqual([]);
   return ids;

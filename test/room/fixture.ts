@@ -10,7 +10,6 @@ import {
   PostKind,
   SIGNATURE_BYTES,
   sealPost,
-  textsOf,
 } from "../../lib/codec/post.ts";
 import type { Effect, RoomEvent } from "../../lib/room/event.ts";
 import { RoomNode } from "../../lib/room/node.ts";
@@ -198,7 +197,7 @@ export class Bench {
   private describePost(post: Post): string {
     const { author, seq, kind } = post;
     const word = Object.entries(PostKind).find(([, code]) => code === kind)?.[0] ?? `kind ${kind}`;
-    const text = kind === PostKind.text ? ` ${JSON.stringify(textsOf(post).join("|"))}` : "";
+    const text = kind === PostKind.text ? ` ${JSON.stringify(post.texts.join("|"))}` : "";
     return `${this.names.get(author) ?? author} ${seq} ${word}${text}`;
   }
 }

@@ -2,7 +2,7 @@
  * Encoding and decoding a post by themselves, beside what no codec can do without: one copy there, one string back.
  */
 import { decode, encode } from "../../../lib/codec/message.ts";
-import { encodeTexts, PostKind, sealPost, textIdOf, textsOf } from "../../../lib/codec/post.ts";
+import { encodeTexts, PostKind, sealPost, textIdOf } from "../../../lib/codec/post.ts";
 import { answerWith } from "./ipc.ts";
 
 export type CodecWork = "encode" | "decode" | "copy" | "string";
@@ -36,7 +36,7 @@ function workOf(work: CodecWork, count: number): () => void {
         const message = decode(frame);
         if (message.type !== "post") throw new Error("a post comes back as a post");
         const { post } = message;
-        sink = textsOf(post).map((_text, index) => textIdOf(post, index));
+        sink = post.texts.map((_text, index) => textIdOf(post, index));
       };
     case "copy":
       return () => {
