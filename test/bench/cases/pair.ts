@@ -8,8 +8,11 @@ import { Actor, BENCH } from "../processes.ts";
 import {
   BARE_TCP,
   BARE_TLS,
+  type Cast,
   type Contender,
   each,
+  type Flood,
+  type FloodResult,
   firstOf,
   flood,
   inRoom,
@@ -22,8 +25,9 @@ import {
 import { rawStream } from "./raw.ts";
 
 const LINES = 600_000;
-/** Until all is compiled by its last tier and memory goes round: a second and more on a slow machine. */
-const WARM_UP_LINES = 600_000;
+/** Floods, until so many in a row were no quicker than the quickest before them, or so many have been. */
+const MISSES = 2;
+const WARM_UPS_MAX = 12;
 const ROUND_TRIPS = 1_000;
 /** Until what a text runs is compiled by its last tier. */
 const WARM_UP_ROUND_TRIPS = 20_000;
@@ -35,17 +39,29 @@ const SINGLE_POSTS = 20_000;
 const WARM_UP_POSTS = 10_000;
 const BIG_TEXT_BYTES = 64 * 1024;
 const BIG_TEXTS = 4_000;
-const WARM_UP_BIG_TEXTS = 8_000;
 const STREAM_BYTES = 256 * 1024 * 1024;
+
+/** The first speaks: how it goes at once, and once all is compiled by its last tier and memory goes round. */
+async function fullSpeed(
+  cast: Cast,
+  request: Flood,
+): Promise<{ readonly fresh: FloodResult; readonly warm: FloodResult }> {
+  const once = () => flood(cast, [firstOf(cast)], request);
+  const fresh = await once();
+  let [best, missed] = [fresh.perSecond, 0];
+  for (let count = 1; count < WARM_UPS_MAX && missed < MISSES; count += 1) {
+    const { perSecond } = await once();
+    missed = perSecond > best ? 0 : missed + 1;
+    best = Math.max(best, perSecond);
+  }
+  return { fresh, warm: await once() };
+}
 
 async function speed(contender: Contender): Promise<Sample> {
   return inRoom(contender, 2, async cast => {
-    const speaker = firstOf(cast);
-    await flood(cast, [speaker], { texts: Math.ceil(WARM_UP_LINES * contender.share) });
-    const { perSecond, cpuPerDeliveryUs } = await flood(cast, [speaker], {
-      texts: Math.ceil(LINES * contender.share),
-    });
-    return { perSecond, cpuPerDeliveryUs };
+    const { fresh, warm } = await fullSpeed(cast, { texts: Math.ceil(LINES * contender.share) });
+    const { perSecond, cpuPerDeliveryUs } = warm;
+    return { perSecond, cpuPerDeliveryUs, freshPerSecond: fresh.perSecond };
   });
 }
 
@@ -65,10 +81,9 @@ async function delay(contender: Contender): Promise<Sample> {
 
 async function bigTexts(): Promise<Sample> {
   return inRoom(OURS, 2, async cast => {
-    const request = { bytes: BIG_TEXT_BYTES, perTurn: 1 };
-    await flood(cast, [firstOf(cast)], { texts: WARM_UP_BIG_TEXTS, ...request });
-    const { perSecond } = await flood(cast, [firstOf(cast)], { texts: BIG_TEXTS, ...request });
-    return { megabytes: (perSecond * BIG_TEXT_BYTES) / 1e6 };
+    const { fresh, warm } = await fullSpeed(cast, { texts: BIG_TEXTS, bytes: BIG_TEXT_BYTES, perTurn: 1 });
+    const megabytes = ({ perSecond }: FloodResult) => (perSecond * BIG_TEXT_BYTES) / 1e6;
+    return { megabytes: megabytes(warm), freshMegabytes: megabytes(fresh) };
   });
 }
 
@@ -112,6 +127,15 @@ export const speedCase: Case = {
       tls: async () => ({ megabytes: (await rawStream(true, STREAM_BYTES, BIG_TEXT_BYTES)) / 1e6 }),
     });
     const shared = { case: "speed", unit: "lines/s", figure: "perSecond" };
+    const big = (what: string, figure: string, goal?: Row["goal"]): Row => ({
+      case: "speed",
+      what,
+      unit: "MB/s",
+      ours: raw.figure("ours", figure),
+      beside: "raw TLS, 64 KiB in a write",
+      limit: raw.figure("tls", "megabytes"),
+      ...(goal !== undefined && { goal }),
+    });
     return [
       roomRow(measured, {
         ...shared,
@@ -132,15 +156,14 @@ export const speedCase: Case = {
         figure: "cpuPerDeliveryUs",
         others: [BARE_TCP, ...peers],
       }),
-      {
-        case: "speed",
-        what: "64 KiB texts",
-        unit: "MB/s",
-        ours: raw.figure("ours", "megabytes"),
-        beside: "raw TLS, 64 KiB in a write",
-        limit: raw.figure("tls", "megabytes"),
-        goal: { text: "≥ 1/3", atLeast: 1 / 3 },
-      },
+      roomRow(measured, {
+        ...shared,
+        what: `100-byte lines, the first ${LINES} of the room`,
+        figure: "freshPerSecond",
+        others: [BARE_TCP, ...peers],
+      }),
+      big("64 KiB texts", "megabytes", { text: "≥ 1/3", atLeast: 1 / 3 }),
+      big(`64 KiB texts, the first ${BIG_TEXTS} of the room`, "freshMegabytes"),
     ];
   },
 };
