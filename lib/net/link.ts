@@ -74,6 +74,8 @@ export class Link implements Worker {
   private phase: Phase = "connecting";
   private socket: Bun.Socket<Link> | undefined;
   private readonly frames = new FrameBuffer(chunk => this.onSpent(chunk));
+  /** It is behind, and its socket is read no further. */
+  private isPaused = false;
   /** The peer has closed, and what it said before waits to be handled. */
   private isOrphan = false;
   private undrainedBytes = 0;
@@ -234,6 +236,7 @@ export class Link implements Worker {
     const now = performance.now();
     const isBehind = this.turns.mustWait(this, now) || this.work(now + limits.sliceMs);
     if (!isBehind || this.isOrphan) return;
+    this.isPaused = true;
     this.socket?.pause();
     this.turns.add(this);
   }
@@ -256,8 +259,13 @@ export class Link implements Worker {
     if (this.phase !== "open") return false;
     if (this.frames.hasRest) return true;
     if (this.isOrphan) this.kill({ type: "closed" });
-    else this.socket?.resume();
+    else if (this.isPaused) this.readOn();
     return false;
+  }
+
+  private readOn(): void {
+    this.isPaused = false;
+    this.socket?.resume();
   }
 
   onDrain(): void {
