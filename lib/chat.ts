@@ -11,18 +11,21 @@
  * The core decides and this file performs: in each turn of the loop first what was said goes into the core, then posts
  * into the store, then frames to the links, then news to whoever listens. So what was shown is always kept.
  */
+
+import { Audience, type Listener } from "./audience.ts";
 import type { LinkId, PeerInfo } from "./codec/message.ts";
 import { NO_ROOM } from "./codec/message.ts";
 import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes, travelling } from "./codec/post.ts";
 import { Company } from "./company.ts";
 import { joinError, openStore } from "./entrance.ts";
-import { ChatError, type PeerFault, unreachable } from "./errors.ts";
+import { ChatError, unreachable } from "./errors.ts";
 import { type Identity, identityOf, type Secrets, verifySignature } from "./identity.ts";
 import { Keeper } from "./keeper.ts";
 import { limits } from "./limits.ts";
 import { localAddresses } from "./net/addresses.ts";
 import { type DialFailure, Transport, type TransportHandlers } from "./net/transport.ts";
 import { Records } from "./records.ts";
+import { Rejections } from "./rejections.ts";
 import type { Effect, News, RoomEvent } from "./room/event.ts";
 import type { Member } from "./room/members.ts";
 import { checkName, checkOwnName, normalForm } from "./room/names.ts";
@@ -53,6 +56,8 @@ export interface ChatOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+type Said = Extract<News, { type: "said" }>;
+
 /** The link id of the first dial. The core counts up from there, and further tries to get in count down. */
 const FIRST_DIAL: LinkId = 0;
 /** Restored from the store when a known room is entered again. */
@@ -81,24 +86,15 @@ export class Chat implements ChatControl {
   private entryDial = FIRST_DIAL;
   private entryAddress: Address | undefined;
   private saying: string[] = [];
-  private events: ChatEvent[] = [];
-  /** What was said before we came, for the first who listens: a thousand posts may hold millions of texts. */
-  private backlog: Post[] = [];
-  /** Its place among the events. */
-  private backlogAt = 0;
-  /** The first so many events are what `open` has to tell, and wait for whoever listens as long as it takes. */
-  private openingEvents = Number.POSITIVE_INFINITY;
   /** What this node said itself: shown when it is on its way. */
   private echoes: Post[] = [];
-  private readonly listeners = new Set<(events: readonly ChatEvent[]) => void>();
+  private readonly audience = new Audience(post => this.scribe.said(post, true));
   private turnScheduled = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private timerAt = Number.POSITIVE_INFINITY;
   private waiting: PromiseWithResolvers<void> | undefined;
   private leaving: Promise<void> | undefined;
-  private rejectedCount = 0;
-  private rejectedToldAt = Number.NEGATIVE_INFINITY;
-  private rejectedTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly rejections = new Rejections(message => this.warn(message));
   private confirmed = 0;
   /** What a friend types behind address and port. */
   private readonly keyOption: string;
@@ -106,10 +102,7 @@ export class Chat implements ChatControl {
   private readonly scribe: Scribe;
   private readonly records: Records;
   private readonly keeper: Keeper;
-  private readonly company = new Company(event => {
-    this.events.push(event);
-    this.scheduleTurn();
-  });
+  private readonly company = new Company(event => this.tell(event));
   private readonly settings = new Map<string, string>();
   private confirmTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly leftRoom = Promise.withResolvers<void>();
@@ -134,7 +127,7 @@ export class Chat implements ChatControl {
       warn = message => chat.warn(message);
       early.forEach(warn);
       await chat.join(options);
-      chat.openingEvents = chat.events.length;
+      chat.audience.onOpened();
       // The first line is out by then, and nobody has waited for a disk.
       setImmediate(() => store.openIfPending());
       return chat;
@@ -160,7 +153,7 @@ export class Chat implements ChatControl {
       trust: this.trust,
       node: () => this.node,
       room: () => this.room,
-      tell: event => this.events.push(event),
+      tell: event => this.audience.tell(event),
     });
     this.records = new Records(this.identity, store, this.trust, this.scribe, () => this.node);
     this.keeper = new Keeper(store, options.keepMs);
@@ -219,8 +212,7 @@ export class Chat implements ChatControl {
 
   /** Tells the user of this node something; nobody else hears of it. */
   notify(message: string): void {
-    this.events.push({ event: "notice", level: "info", message });
-    this.scheduleTurn();
+    this.tell({ event: "notice", level: "info", message });
   }
 
   say(text: string): void {
@@ -385,11 +377,10 @@ export class Chat implements ChatControl {
     return this.leaving;
   }
 
-  subscribe(listener: (events: readonly ChatEvent[]) => void): () => void {
-    this.listeners.add(listener);
-    // What happened before anybody listened waits for the first who does.
-    if (this.events.length > 0) this.scheduleTurn();
-    return () => this.listeners.delete(listener);
+  subscribe(listener: Listener): () => void {
+    this.audience.add(listener);
+    if (this.audience.isAwaited) this.scheduleTurn();
+    return () => this.audience.remove(listener);
   }
 
   // Opening and ending.
@@ -409,7 +400,7 @@ export class Chat implements ChatControl {
     this.port = (await this.transport.listen(host, wanted)).port;
     const { name, hosts, port } = { name: this.currentName, hosts: this.hosts, port: this.port };
     const { identity } = this;
-    this.events.push({
+    this.audience.tell({
       event: "listening",
       name,
       // Plain mode shows no keys.
@@ -470,7 +461,7 @@ export class Chat implements ChatControl {
 
   private async shutDown(): Promise<void> {
     clearTimeout(this.timer);
-    clearTimeout(this.rejectedTimer);
+    this.rejections.stop();
     clearTimeout(this.confirmTimer);
     this.keeper.stop();
     this.company.stop();
@@ -498,24 +489,10 @@ export class Chat implements ChatControl {
       drained: link => this.dispatch({ type: "drained", link }),
       down: link => this.dispatch({ type: "down", link }),
       dialFailed: (link, failure) => this.onDialFailed(link, failure),
-      rejected: (_host, fault) => this.onRejected(fault.fault),
-    };
-  }
-
-  /** People are told how many tried wrong words: soon after the first, then as seldom as makes it no nuisance. */
-  private onRejected(fault: PeerFault): void {
-    if (fault !== "wrong_key" || this.transport.isOpen) return;
-    this.rejectedCount += 1;
-    this.rejectedTimer ??= setTimeout(
-      () => {
-        const [count, attempts] = [this.rejectedCount, this.rejectedCount === 1 ? "attempt" : "attempts"];
-        this.rejectedCount = 0;
-        this.rejectedTimer = undefined;
-        this.rejectedToldAt = performance.now();
-        this.warn(`${count} ${attempts} to enter with wrong words, refused`);
+      rejected: (_host, { fault }) => {
+        if (fault === "wrong_key" && !this.transport.isOpen) this.rejections.add();
       },
-      Math.max(limits.rejectedSoonMs, this.rejectedToldAt + limits.rejectedAgainMs - performance.now()),
-    );
+    };
   }
 
   private onKnock(link: LinkId, peer: PeerInfo): void {
@@ -616,25 +593,7 @@ export class Chat implements ChatControl {
       this.waiting = undefined;
     }
     if (this.scribe.isFollowing) this.confirm();
-    if (this.listeners.size === 0) {
-      const excess = this.events.length - this.openingEvents - limits.unheardEventsMax;
-      if (excess > 0) this.events.splice(this.openingEvents, excess);
-      return;
-    }
-    this.openingEvents = 0;
-    this.tellBacklog();
-    if (this.events.length === 0) return;
-    const { events } = this;
-    this.events = [];
-    for (const listener of this.listeners) listener(events);
-  }
-
-  /** Puts what was said before we came in its place: behind those who are here, and before all that came since. */
-  private tellBacklog(): void {
-    if (this.backlog.length === 0) return;
-    const since = this.events.splice(this.backlogAt);
-    for (const post of this.backlog.splice(0)) this.scribe.said(post, true);
-    for (const event of since) this.events.push(event);
+    this.audience.endTurn();
   }
 
   /** Asks those linked to us whether they have what we said, until they do. */
@@ -653,16 +612,12 @@ export class Chat implements ChatControl {
   private onNews(news: News): void {
     switch (news.type) {
       case "said":
-        if (this.isEcho(news)) this.echoes.push(news.post);
-        else if (news.history) this.keepBacklog(news.post);
-        else this.scribe.said(news.post, false);
-        return;
+        return this.onSaid(news);
       case "joined":
         return this.scribe.joined(news.member, news.present);
       case "left":
         if (news.member === this.identity.member) return;
-        this.events.push({ event: "leave", name: news.name, member: news.member, reason: news.reason });
-        return;
+        return this.audience.tell({ event: "leave", name: news.name, member: news.member, reason: news.reason });
       case "renamed":
         return this.scribe.renamed(news);
       case "confirmed":
@@ -685,7 +640,7 @@ export class Chat implements ChatControl {
         return this.joining?.reject(new ChatError("unreachable", "a node let us in, but then the room did not answer"));
       case "replaced":
         this.failure = new ChatError("refused", "this identity has joined from somewhere else, so this session ends");
-        this.events.push({ event: "error", code: this.failure.code, message: this.failure.message });
+        this.audience.tell({ event: "error", code: this.failure.code, message: this.failure.message });
         this.joining?.reject(this.failure);
         void this.leave();
         return;
@@ -696,21 +651,26 @@ export class Chat implements ChatControl {
     }
   }
 
-  private keepBacklog(post: Post): void {
+  private onSaid(news: Said): void {
+    const { post, history } = news;
+    if (this.isEcho(news)) this.echoes.push(post);
+    else if (!history) this.scribe.said(post, false);
     // Whoever is ignored now was so when this was said, whenever it is told.
-    if (this.trust.isIgnored(post.author)) return;
-    if (this.backlog.length === 0) this.backlogAt = this.events.length;
-    this.backlog.push(post);
+    else if (!this.trust.isIgnored(post.author)) this.audience.keep(post);
   }
 
   /** Topic and away are state, which whoever sets it may read at once. */
-  private isEcho({ post, history }: Extract<News, { type: "said" }>): boolean {
+  private isEcho({ post, history }: Said): boolean {
     const isState = post.kind === PostKind.topic || post.kind === PostKind.away;
     return post.author === this.identity.member && !history && !isState;
   }
 
   private warn(message: string): void {
-    this.events.push({ event: "notice", level: "warning", message });
+    this.tell({ event: "notice", level: "warning", message });
+  }
+
+  private tell(event: ChatEvent): void {
+    this.audience.tell(event);
     this.scheduleTurn();
   }
 }
