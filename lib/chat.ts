@@ -691,6 +691,7 @@ function secretsIn(store: Store): Secrets {
 function checkLength(text: string): void {
   // A UTF-16 unit is three bytes of UTF-8 at most: what is short need not be measured.
   const bytes = text.length * 3 <= limits.bodyMaxBytes ? 0 : Buffer.byteLength(travelling(text));
-  if (bytes > limits.bodyMaxBytes)
-    throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}`);
+  if (bytes <= limits.bodyMaxBytes) return;
+  const zeros = text.includes("\0") ? ", three for each zero byte in it" : "";
+  throw new ChatError("too_long", `a text may hold ${limits.bodyMaxBytes} bytes; this one has ${bytes}${zeros}`);
 }

@@ -156,7 +156,7 @@ test("a line of zeros is refused with its size, and what follows is said", async
   bob.end();
   expect(await bob.exited).toBe(0);
   expect(bob.lines.filter(line => line.startsWith(">ERROR"))).toEqual([
-    ">ERROR: a text may hold 65536 bytes; this one has 90000",
+    ">ERROR: a text may hold 65536 bytes; this one has 90000, three for each zero byte in it",
   ]);
 });
 
