@@ -7,12 +7,10 @@
  */
 import type { Post } from "./codec/post.ts";
 import { limits } from "./limits.ts";
-import type { ChatEvent } from "./ui/view.ts";
-
-export type Listener = (events: readonly ChatEvent[]) => void;
+import type { ChatEvent, ChatListener } from "./ui/view.ts";
 
 export class Audience {
-  private readonly listeners = new Set<Listener>();
+  private readonly listeners = new Set<ChatListener>();
   private events: ChatEvent[] = [];
   /** What was said before we came, as posts: a thousand of them may hold millions of texts. */
   private backlog: Post[] = [];
@@ -25,15 +23,15 @@ export class Audience {
   constructor(private readonly tellOf: (post: Post) => void) {}
 
   /** Something waits to be told. */
-  get isAwaited(): boolean {
+  get hasEvents(): boolean {
     return this.events.length > 0;
   }
 
-  add(listener: Listener): void {
+  add(listener: ChatListener): void {
     this.listeners.add(listener);
   }
 
-  remove(listener: Listener): void {
+  remove(listener: ChatListener): void {
     this.listeners.delete(listener);
   }
 

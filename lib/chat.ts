@@ -12,7 +12,7 @@
  * into the store, then frames to the links, then news to whoever listens. So what was shown is always kept.
  */
 
-import { Audience, type Listener } from "./audience.ts";
+import { Audience } from "./audience.ts";
 import type { LinkId, PeerInfo } from "./codec/message.ts";
 import { NO_ROOM } from "./codec/message.ts";
 import { type Address, type Post, PostKind, ROOM_BYTES, type RoomId, signedBytes, travelling } from "./codec/post.ts";
@@ -34,7 +34,15 @@ import { Scribe } from "./scribe.ts";
 import { directMaxBytes, sealDirect } from "./seal.ts";
 import type { Store } from "./store.ts";
 import { Trust } from "./trust.ts";
-import type { ChatControl, ChatEvent, MemberView, PastView, PersonView, PresenceView } from "./ui/view.ts";
+import type {
+  ChatControl,
+  ChatEvent,
+  ChatListener,
+  MemberView,
+  PastView,
+  PersonView,
+  PresenceView,
+} from "./ui/view.ts";
 
 export interface ChatOptions {
   readonly name: string;
@@ -377,9 +385,9 @@ export class Chat implements ChatControl {
     return this.leaving;
   }
 
-  subscribe(listener: Listener): () => void {
+  subscribe(listener: ChatListener): () => void {
     this.audience.add(listener);
-    if (this.audience.isAwaited) this.scheduleTurn();
+    if (this.audience.hasEvents) this.scheduleTurn();
     return () => this.audience.remove(listener);
   }
 

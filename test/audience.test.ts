@@ -42,7 +42,7 @@ describe("an audience", () => {
     audience.add(listener);
     say("one", "two");
     audience.endTurn();
-    expect(audience.isAwaited).toBe(true);
+    expect(audience.hasEvents).toBe(true);
     audience.endTurn();
     expect(heard).toEqual([["one", "two"], ["an answer"]]);
   });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { compileWhatIsBusy } from "../lib/compiler.ts";
-import type { ChatEvent } from "../lib/ui/view.ts";
+import type { ChatEvent, ChatListener } from "../lib/ui/view.ts";
 
 const text = (history: boolean): ChatEvent => ({
   ...{ event: "message", id: "", name: "Bob", member: "", text: "hi", at: 0, own: false, history },
@@ -8,9 +8,9 @@ const text = (history: boolean): ChatEvent => ({
 const leave: ChatEvent = { event: "leave", name: "Bob", member: "", reason: "quit" };
 
 test("what is said is compiled once it was said in 500 turns, and history, comings and goings do not count", () => {
-  let tell: ((events: readonly ChatEvent[]) => void) | undefined;
+  let tell: ChatListener | undefined;
   const policies: number[] = [];
-  const subscribe = (listener: typeof tell & {}) => {
+  const subscribe = (listener: ChatListener) => {
     tell = listener;
     return () => {
       tell = undefined;

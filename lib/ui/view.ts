@@ -102,6 +102,9 @@ export type ChatEvent =
   | { readonly event: "error"; readonly code: ChatErrorCode; readonly message: string }
   | { readonly event: "notice"; readonly level: "info" | "warning"; readonly message: string };
 
+/** Hears of all that happened in a turn of the loop. */
+export type ChatListener = (events: readonly ChatEvent[]) => void;
+
 /** What a front can do. Everything that cannot be done throws a `ChatError` with one clear sentence. */
 export interface ChatControl {
   /** The name one goes by now. */
@@ -160,7 +163,7 @@ export interface ChatControl {
   /** Says goodbye, hands over what was said, and ends. Resolves when it is done; a second call gives the same promise. */
   leave(): Promise<void>;
   /** Events in order, in batches as they come. Returns the way to stop. */
-  subscribe(listener: (events: readonly ChatEvent[]) => void): () => void;
+  subscribe(listener: ChatListener): () => void;
   /** Settles when the chat has ended, by `leave` or otherwise. */
   readonly ended: Promise<void>;
 }

@@ -1,7 +1,15 @@
 /** A chat without a network: it notes what a front does, and `emit` tells the front what happened. */
 import { ChatError } from "../../lib/errors.ts";
 import { limits } from "../../lib/limits.ts";
-import type { ChatControl, ChatEvent, MemberView, PastView, PersonView, PresenceView } from "../../lib/ui/view.ts";
+import type {
+  ChatControl,
+  ChatEvent,
+  ChatListener,
+  MemberView,
+  PastView,
+  PersonView,
+  PresenceView,
+} from "../../lib/ui/view.ts";
 
 export class FakeChat implements ChatControl {
   name = "Alice";
@@ -15,7 +23,7 @@ export class FakeChat implements ChatControl {
     this.#did("ready");
     return Promise.resolve();
   };
-  readonly #listeners = new Set<(events: readonly ChatEvent[]) => void>();
+  readonly #listeners = new Set<ChatListener>();
   readonly #ended = Promise.withResolvers<void>();
   readonly ended = this.#ended.promise;
   /** The texts of `done`. */
@@ -190,7 +198,7 @@ export class FakeChat implements ChatControl {
     return this.ended;
   }
 
-  subscribe(listener: (events: readonly ChatEvent[]) => void): () => void {
+  subscribe(listener: ChatListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
